@@ -1,0 +1,3 @@
+//! Text to a lossless tree to the abstract syntax.
+
+pub mod ast;
