@@ -1,0 +1,1 @@
+//! Preparing data: splits, statistics, sampling.
