@@ -3,6 +3,8 @@
 pub mod backend;
 pub mod diagnostic;
 pub mod ir;
+pub mod library;
 pub mod plan;
+pub mod schema;
 pub mod source;
 pub mod syntax;
