@@ -4,6 +4,7 @@ pub mod backend;
 pub mod diagnostic;
 pub mod ir;
 pub mod library;
+pub mod passes;
 pub mod plan;
 pub mod schema;
 pub mod source;
