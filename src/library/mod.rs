@@ -320,6 +320,22 @@ pub trait Augmentation: std::fmt::Debug {
 
     /// For each pixel of the transformed image, where it comes from in the image before.
     fn lower(&self, images: &mut ImageBuilder, input: [usize; 2], output: [usize; 2], at: Coordinates) -> Coordinates;
+
+    /// The same when measuring: nothing is random, and transforms that change the size take the centre.
+    fn lower_evaluation(
+        &self,
+        images: &mut ImageBuilder,
+        input: [usize; 2],
+        output: [usize; 2],
+        at: Coordinates,
+    ) -> Coordinates {
+        let offset = [0, 1].map(|axis| (input[axis] as f64 - output[axis] as f64) / 2.0);
+        if offset == [0.0, 0.0] {
+            return at;
+        }
+        // Half pixels round to even, as in torchvision's centre crop.
+        Coordinates { y: images.graph.offset(at.y, offset[0].round_ties_even()), x: images.graph.offset(at.x, offset[1].round_ties_even()) }
+    }
 }
 
 /// Coordinates in an image, in pixels from its first row and column; each `f32 [batch, height, width]`.
