@@ -2,6 +2,7 @@
 
 pub mod builder;
 pub mod graph;
+pub mod interpret;
 pub mod op;
 pub mod random;
 pub mod scalar;

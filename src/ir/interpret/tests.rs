@@ -1,0 +1,1 @@
+//! Hand-computed numbers for each operation.
