@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod diagnostic;
 pub mod ir;
+pub mod passes;
 pub mod plan;
 pub mod source;
 pub mod syntax;
