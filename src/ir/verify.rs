@@ -247,7 +247,7 @@ impl Context<'_> {
     }
 
     fn check_conv(&self, g: &ConvGeometry, operands: [Vec<usize>; 2], out: Vec<usize>) -> Check {
-        let split = g.groups > 0 && g.channels % g.groups == 0 && g.filters % g.groups == 0;
+        let split = g.groups > 0 && g.channels.is_multiple_of(g.groups) && g.filters.is_multiple_of(g.groups);
         let moves = [g.kernel, g.stride, g.dilation].iter().flatten().all(|&size| size > 0);
         rule(split && moves, || format!("impossible {g:?}"))?;
         self.operands_are(&[DType::F32; 2])?;

@@ -1,7 +1,7 @@
 //! Computes what is constant and removes operations that change nothing.
 //!
-//! A rule keeps shape and type, and the value up to the rounding of one operation. It holds for infinities and NaN as
-//! well, so `x · 0` stays for floats; only the sign of a zero may change.
+//! A rule keeps shape and type, and the value up to rounding. It holds for infinities and NaN as well, so `x · 0`
+//! stays for floats; only the sign of a zero may change.
 
 mod arithmetic;
 mod constant;

@@ -60,7 +60,9 @@ fn random_graph(choices: &[Choice]) -> Builder {
 }
 
 fn random_node(b: &mut Builder, pool: &[Value], (kind, first, second, number): Choice) -> Option<Value> {
-    let x = pool[usize::from(first) % pool.len()];
+    // Often one of the last values, so that rules on chains of operations meet some.
+    let (first, chained) = (usize::from(first / 2), first % 2 == 0);
+    let x = if chained { pool[pool.len() - 1 - first % 2] } else { pool[first % pool.len()] };
     let (shape, dtype) = (b.shape(x).to_vec(), b.graph.dtype(x));
     let like = |b: &Builder, dtype| -> Vec<Value> {
         pool.iter().copied().filter(|&value| b.shape(value) == shape && b.graph.dtype(value) == dtype).collect()
@@ -117,9 +119,9 @@ fn random_node(b: &mut Builder, pool: &[Value], (kind, first, second, number): C
         }
         11 => {
             let start = number % shape[axis?];
-            b.slice(x, axis?, start, 1 + usize::from(first) % (shape[axis?] - start))
+            b.slice(x, axis?, start, 1 + first % (shape[axis?] - start))
         }
-        12 if count(&shape) < 32 => b.pad(x, axis?, number % 2, shape[axis?] + 1 + usize::from(first) % 2),
+        12 if count(&shape) < 32 => b.pad(x, axis?, number % 2, shape[axis?] + 1 + first % 2),
         13 if count(&shape) < 32 => b.concat(&[x, y], axis?),
         14 => {
             let axes = if number % 2 == 0 { vec![axis?] } else { (0..shape.len()).collect() };
@@ -168,7 +170,7 @@ fn assert_near(before: &Tensor, after: &Tensor) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn passes_keep_the_meaning(choices in prop::collection::vec(any::<Choice>(), 1..24)) {

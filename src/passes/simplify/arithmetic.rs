@@ -52,7 +52,8 @@ fn multiply(graph: &mut Graph, node: &Node, x: Value, factor: f64) -> Option<Rew
     } else {
         let (x, inner) = scaled(graph, x)?;
         let product = binary_value(Binary::Multiply, node.dtype, inner, factor);
-        // Two factors that each are plain may under- or overflow together where `x` would have kept them apart.
+        // Factors may vanish or overflow together where `x` keeps them apart. The opposite, that `x · c` alone
+        // overflows, is only repaired by joining them.
         let plain = [inner, factor, product].iter().all(|&factor| factor != 0.0 && is_plain(factor));
         (x, Some(product).filter(|_| plain || !is_float(node))?)
     };
@@ -62,10 +63,8 @@ fn multiply(graph: &mut Graph, node: &Node, x: Value, factor: f64) -> Option<Rew
 
 pub(super) fn select(graph: &Graph, node: &Node) -> Option<Rewrite> {
     let [condition, a, b] = [node.operands[0], node.operands[1], node.operands[2]];
-    match constant(graph, condition) {
-        Some(number) => Some(Rewrite::Value(if number == 0.0 { b } else { a })),
-        None => (a == b).then_some(Rewrite::Value(a)),
-    }
+    let condition = constant(graph, condition)?;
+    Some(Rewrite::Value(if condition == 0.0 { b } else { a }))
 }
 
 /// `x`, if the value is `-x`.

@@ -1,9 +1,8 @@
 //! Operations whose every element is one known number.
 
 use super::{constant, is_plain};
-use crate::ir::graph::count;
 use crate::ir::interpret::{binary_value, cast};
-use crate::ir::{Binary, DType, Graph, Node, Op, ReduceKind};
+use crate::ir::{Binary, Graph, Node, Op, ReduceKind};
 
 /// The number that every element of a node is, where that is known before it runs.
 pub(super) fn fold(graph: &Graph, node: &Node) -> Option<f64> {
@@ -39,5 +38,4 @@ pub(super) fn fold(graph: &Graph, node: &Node) -> Option<f64> {
         Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) => None,
         Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => None,
     }
-    .filter(|_| node.dtype != DType::U8 && count(&node.shape) > 0)
 }

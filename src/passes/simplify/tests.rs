@@ -155,7 +155,6 @@ fn known_conditions_select() {
     };
     check(|b, x| select(b, x, 1.0), "input");
     check(|b, x| select(b, x, 0.0), "input exp");
-    check(|b, x| b.select(x, x, x), "input");
 }
 
 #[test]
