@@ -322,13 +322,8 @@ fn lower_update(
         b.name(*grad, name);
     }
     let stop = lower_guard(b, loss);
-    let buffers: Vec<(StateId, Value)> = b
-        .graph
-        .updates
-        .iter()
-        .copied()
-        .filter(|(id, _)| b.states.info(*id).kind == StateKind::Buffer)
-        .collect();
+    let buffers: Vec<(StateId, Value)> =
+        b.graph.updates.iter().copied().filter(|(id, _)| b.states.info(*id).kind == StateKind::Buffer).collect();
     for (id, value) in buffers {
         b.graph.updates.retain(|(other, _)| *other != id);
         guarded_update(b, stop, id, value);

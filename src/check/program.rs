@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::formats::dataset::Dataset;
-use crate::library::{
-    Augmentation, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, TargetType, Type,
-};
+use crate::library::{Augmentation, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, TargetType, Type};
 use crate::schema::{Duration, Made, Origin};
 use crate::source::Span;
 

@@ -119,7 +119,13 @@ const FIRST_LAYER_STREAM: u32 = 1000;
 impl ModelBuilder {
     /// A builder at the start of the model.
     pub fn new(graph: Builder, training: bool) -> ModelBuilder {
-        ModelBuilder { graph, training, path: "model".to_owned(), declared: Vec::new(), next_stream: FIRST_LAYER_STREAM }
+        ModelBuilder {
+            graph,
+            training,
+            path: "model".to_owned(),
+            declared: Vec::new(),
+            next_stream: FIRST_LAYER_STREAM,
+        }
     }
 
     /// A trained tensor of the current layer, named `path.name`.
@@ -334,7 +340,10 @@ pub trait Augmentation: std::fmt::Debug {
             return at;
         }
         // Half pixels round to even, as in torchvision's centre crop.
-        Coordinates { y: images.graph.offset(at.y, offset[0].round_ties_even()), x: images.graph.offset(at.x, offset[1].round_ties_even()) }
+        Coordinates {
+            y: images.graph.offset(at.y, offset[0].round_ties_even()),
+            x: images.graph.offset(at.x, offset[1].round_ties_even()),
+        }
     }
 }
 

@@ -102,7 +102,9 @@ impl Body {
         for instr in &self.instrs {
             types.push(match instr {
                 Instr::Load(load) if inputs[load.input].dtype == DType::U32 => DType::U32,
-                Instr::Load(_) | Instr::Float(_) | Instr::Unary(..) | Instr::ToFloat(_) | Instr::Random { .. } => DType::F32,
+                Instr::Load(_) | Instr::Float(_) | Instr::Unary(..) | Instr::ToFloat(_) | Instr::Random { .. } => {
+                    DType::F32
+                }
                 Instr::Word(_) | Instr::Position { .. } | Instr::ToWord(_) => DType::U32,
                 Instr::Binary(function, a, _) if !function.is_comparison() => types[usize::from(*a)],
                 Instr::Binary(..) => DType::F32,

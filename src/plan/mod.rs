@@ -106,8 +106,10 @@ impl<'a> Planner<'a> {
         let kind = match &group.work {
             Work::Pointwise { shape, body, results } => {
                 let access = Access { offset: 0, strides: dense_strides(shape), indirect: Vec::new() };
-                let store = |(&output, &reg): (&Value, &Reg)| {
-                    Store { reg, output: self.buffer(output), access: access.clone() }
+                let store = |(&output, &reg): (&Value, &Reg)| Store {
+                    reg,
+                    output: self.buffer(output),
+                    access: access.clone(),
                 };
                 let stores = group.outputs.iter().zip(results).map(store).collect();
                 KernelKind::Pointwise { shape: shape.clone(), inputs: inputs(), body: body.clone(), stores }
@@ -119,11 +121,19 @@ impl<'a> Planner<'a> {
                 KernelKind::Pointwise { shape: shape.clone(), inputs: inputs(), body: body.clone(), stores }
             }
             Work::Reduce { shape, kept, body, results } => {
-                let reduction = |(&output, &(kind, reg)): (&Value, &(crate::ir::ReduceKind, Reg))| {
-                    Reduction { reg, kind, output: self.buffer(output) }
+                let reduction = |(&output, &(kind, reg)): (&Value, &(crate::ir::ReduceKind, Reg))| Reduction {
+                    reg,
+                    kind,
+                    output: self.buffer(output),
                 };
                 let reductions = group.outputs.iter().zip(results).map(reduction).collect();
-                KernelKind::Reduce { shape: shape.clone(), kept: *kept, inputs: inputs(), body: body.clone(), reductions }
+                KernelKind::Reduce {
+                    shape: shape.clone(),
+                    kept: *kept,
+                    inputs: inputs(),
+                    body: body.clone(),
+                    reductions,
+                }
             }
             Work::Single(value) => self.single(*value),
             Work::Copy(state, value) => {
@@ -203,4 +213,3 @@ pub fn arena_tensors(plan: &Plan) -> Vec<Tensor> {
     tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.bytes));
     tensors
 }
-

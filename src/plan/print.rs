@@ -9,7 +9,8 @@ use crate::ir::{DType, States};
 pub fn print(plan: &Plan, states: &States) -> String {
     let mut text = String::new();
     let megabytes = (plan.arena_words * 4) as f64 / (1 << 20) as f64;
-    let _ = writeln!(text, "{} kernels, arena {megabytes:.2} MiB, step row {} words", plan.kernels.len(), plan.step.words);
+    let _ =
+        writeln!(text, "{} kernels, arena {megabytes:.2} MiB, step row {} words", plan.kernels.len(), plan.step.words);
     for (name, offset, words, _) in &plan.step.inputs {
         let _ = writeln!(text, "  step.{offset}: {name} [{words}]");
     }

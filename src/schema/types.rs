@@ -193,9 +193,7 @@ impl FromArg for String {
     fn from_arg(given: &Given) -> Result<Self, Mismatch> {
         match &given.kind {
             GivenKind::Text(text) => Ok(text.clone()),
-            GivenKind::Word(word) => {
-                Err(Mismatch::Unfit { help: None, replacement: Some(format!("{word:?}")) })
-            }
+            GivenKind::Word(word) => Err(Mismatch::Unfit { help: None, replacement: Some(format!("{word:?}")) }),
             _ => Err(Mismatch::unfit()),
         }
     }
