@@ -107,10 +107,10 @@ impl Builder {
     /// A value that the host gives for each step.
     pub fn input(&mut self, name: &str, shape: &[usize], dtype: DType) -> Value {
         if let Some(found) = self.graph.inputs.iter().position(|other| other.name == name) {
+            assert_eq!(self.graph.inputs[found].shape, shape, "two shapes for the input `{name}`");
             let op = Op::Input(InputId(found as u32));
-            if let Some(value) = self.graph.values().find(|&value| self.graph.node(value).op == op) {
-                return value;
-            }
+            let known = self.graph.values().find(|&value| self.graph.node(value).op == op);
+            return known.unwrap_or_else(|| self.push(op, &[], shape.to_vec(), dtype));
         }
         self.graph.inputs.push(InputInfo { name: name.to_owned(), shape: shape.to_vec(), dtype });
         self.push(Op::Input(InputId((self.graph.inputs.len() - 1) as u32)), &[], shape.to_vec(), dtype)
@@ -187,8 +187,8 @@ impl Builder {
 
     /// `a` where `condition` is not 0, else `b`; a scalar condition is broadcast.
     pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
-        let (condition, a) = self.same_shape(condition, a);
         let (a, b) = self.same_shape(a, b);
+        let (condition, a) = self.same_shape(condition, a);
         let node = self.graph.node(a);
         assert_eq!(node.dtype, self.graph.dtype(b));
         let (shape, dtype) = (node.shape.clone(), node.dtype);

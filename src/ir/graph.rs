@@ -1,7 +1,7 @@
 //! The graph: nodes in an order in which operands come first, and the state they read and write.
 
-use super::op::{DType, Op};
 use super::Shape;
+use super::op::{DType, Op};
 
 /// A node of a graph, as an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,9 +2,12 @@
 
 pub mod builder;
 pub mod graph;
+pub mod interpret;
 pub mod op;
+pub mod print;
 pub mod random;
 pub mod scalar;
+pub mod verify;
 
 pub use builder::Builder;
 pub use graph::{DataId, DataInfo, Graph, InputId, InputInfo, Node, StateId, StateInfo, StateKind, States, Value};

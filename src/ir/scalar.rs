@@ -2,8 +2,8 @@
 //!
 //! The CPU executor's vectorized f32 forms live with its other kernels; a test holds them to the values here.
 
-use super::graph::Value;
 use super::Builder;
+use super::graph::Value;
 
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -102,7 +102,9 @@ impl Body {
         for instr in &self.instrs {
             types.push(match instr {
                 Instr::Load(load) if inputs[load.input].dtype == DType::U32 => DType::U32,
-                Instr::Load(_) | Instr::Float(_) | Instr::Unary(..) | Instr::ToFloat(_) | Instr::Random { .. } => DType::F32,
+                Instr::Load(_) | Instr::Float(_) | Instr::Unary(..) | Instr::ToFloat(_) | Instr::Random { .. } => {
+                    DType::F32
+                }
                 Instr::Word(_) | Instr::Position { .. } | Instr::ToWord(_) => DType::U32,
                 Instr::Binary(function, a, _) if !function.is_comparison() => types[usize::from(*a)],
                 Instr::Binary(..) => DType::F32,
@@ -292,4 +294,68 @@ pub struct Plan {
     pub step: StepLayout,
     /// The data sets that it reads, by [`DataId`]; named as in [`crate::ir::DataInfo`].
     pub data: Vec<crate::ir::DataInfo>,
+}
+
+impl Kernel {
+    /// The buffers that it reads.
+    pub fn inputs(&self) -> Vec<BufferRef> {
+        match &self.kind {
+            KernelKind::Pointwise { inputs, .. } | KernelKind::Reduce { inputs, .. } => inputs.clone(),
+            KernelKind::MatMul { a, b, .. } => vec![*a, *b],
+            KernelKind::Conv2d { x, weight, .. } => vec![*x, *weight],
+            KernelKind::Conv2dInputGrad { weight, grad, .. } => vec![*weight, *grad],
+            KernelKind::Conv2dWeightGrad { x, grad, .. } | KernelKind::MaxPoolGrad { x, grad, .. } => vec![*x, *grad],
+            KernelKind::MaxPool { x, .. } | KernelKind::AvgPool { x, .. } => vec![*x],
+            KernelKind::AvgPoolGrad { grad, .. } => vec![*grad],
+            KernelKind::Copy { from, .. } => vec![*from],
+        }
+    }
+
+    /// The buffers that it writes.
+    pub fn outputs(&self) -> Vec<BufferRef> {
+        match &self.kind {
+            KernelKind::Pointwise { stores, .. } => stores.iter().map(|store| store.output).collect(),
+            KernelKind::Reduce { reductions, .. } => reductions.iter().map(|reduction| reduction.output).collect(),
+            KernelKind::MatMul { out, .. }
+            | KernelKind::Conv2d { out, .. }
+            | KernelKind::Conv2dInputGrad { out, .. }
+            | KernelKind::Conv2dWeightGrad { out, .. }
+            | KernelKind::MaxPool { out, .. }
+            | KernelKind::MaxPoolGrad { out, .. }
+            | KernelKind::AvgPool { out, .. }
+            | KernelKind::AvgPoolGrad { out, .. } => vec![*out],
+            KernelKind::Copy { to, .. } => vec![*to],
+        }
+    }
+
+    /// The family's name for listings.
+    pub fn family(&self) -> &'static str {
+        match self.kind {
+            KernelKind::Pointwise { .. } => "pointwise",
+            KernelKind::Reduce { .. } => "reduce",
+            KernelKind::MatMul { .. } => "matmul",
+            KernelKind::Conv2d { .. } => "conv2d",
+            KernelKind::Conv2dInputGrad { .. } => "conv2d_input_grad",
+            KernelKind::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
+            KernelKind::MaxPool { .. } => "max_pool",
+            KernelKind::MaxPoolGrad { .. } => "max_pool_grad",
+            KernelKind::AvgPool { .. } => "avg_pool",
+            KernelKind::AvgPoolGrad { .. } => "avg_pool_grad",
+            KernelKind::Copy { .. } => "copy",
+        }
+    }
+
+    /// Floating-point operations of products and convolutions, two for each multiply-add; 0 for the rest.
+    pub fn flops(&self) -> u64 {
+        match &self.kind {
+            KernelKind::MatMul { m, n, k, .. } => 2 * (m * n * k) as u64,
+            KernelKind::Conv2d { geometry: g, .. }
+            | KernelKind::Conv2dInputGrad { geometry: g, .. }
+            | KernelKind::Conv2dWeightGrad { geometry: g, .. } => {
+                let taps = g.channels / g.groups * g.kernel[0] * g.kernel[1];
+                2 * (g.batch * g.filters * g.output[0] * g.output[1] * taps) as u64
+            }
+            _ => 0,
+        }
+    }
 }
