@@ -84,7 +84,7 @@ pub(super) fn read_number(text: &str, span: Span, diagnostics: &mut Vec<Diagnost
     let unit_span = Span { start: span.end - unit_text.len() as u32, ..span };
     let diagnostic = Diagnostic::error(UNKNOWN_UNIT, unit_span, format!("unknown unit `{unit_text}`"));
     let diagnostic = match meant_unit(unit_text) {
-        Some(meant) => diagnostic.label(format!("did `{meant}` misspell")).fix(
+        Some(meant) => diagnostic.label(format!("perhaps `{meant}`")).fix(
             Applicability::Suggested,
             format!("write `{meant}`"),
             unit_span,

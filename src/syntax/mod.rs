@@ -4,10 +4,14 @@ pub mod ast;
 mod kind;
 mod literal;
 mod lower;
+#[cfg(test)]
+mod mistakes;
 mod parse;
 mod recover;
 #[cfg(test)]
-mod tests;
+mod robustness;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use kind::{Nnopt, SyntaxKind, SyntaxNode, SyntaxToken};
 

@@ -234,13 +234,13 @@ impl<'a> Recovery<'a> {
                     .label("not a version")
                     .help("write `nnopt 1`"),
             ),
-            Rule::bad_head => {
-                let diagnostic = self.unexpected(start, end);
+            Rule::bad_head | Rule::bad_header => {
+                let diagnostic = self.unexpected(rule, start, end);
                 self.push_vague(diagnostic);
                 self.ended = false;
             }
             Rule::bad_value | Rule::bad_arg | Rule::lone_rest => {
-                let diagnostic = self.unexpected(start, end);
+                let diagnostic = self.unexpected(rule, start, end);
                 self.push(diagnostic);
             }
             _ => {}
@@ -264,7 +264,7 @@ impl<'a> Recovery<'a> {
         self.missing_at = Some(at);
         let here = self.span(at, at);
         let after = shorten(&self.text[self.last.0..self.last.1]);
-        let found = self.found(at, rule == Rule::missing_open_brace);
+        let found = self.found(at, matches!(rule, Rule::missing_open_brace | Rule::missing_comma));
         let diagnostic = match rule {
             Rule::missing_name if self.text[..at].ends_with("join") => {
                 Diagnostic::error(MISSING_JOIN, here, format!("expected `concat` or `add` after `join`, found {found}"))
@@ -287,9 +287,11 @@ impl<'a> Recovery<'a> {
                     .fix(Applicability::Safe, "write `nnopt 1`", here, " 1")
             }
             Rule::missing_equals => {
-                Diagnostic::error(MISSING_EQUALS, here, format!("expected `=` after {after}, found {found}"))
-                    .label("`=` missing")
-                    .fix(Applicability::Suggested, "insert `=`", here, " =")
+                let diagnostic =
+                    Diagnostic::error(MISSING_EQUALS, here, format!("expected `=` after {after}, found {found}"))
+                        .label("`=` missing")
+                        .fix(Applicability::Suggested, "insert `=`", here, " =");
+                return self.push_vague(diagnostic);
             }
             Rule::missing_setting => {
                 let name = after.trim_matches('`');
@@ -422,7 +424,7 @@ impl<'a> Recovery<'a> {
         let words = ["repeat", "residual", "branch"];
         let diagnostic = Diagnostic::error(NO_BODY, span, format!("{name} takes no `{{ … }}`"));
         let diagnostic = match did_you_mean(name.trim_matches('`'), words) {
-            Some(word) => diagnostic.label(format!("did `{word}` misspell")).fix(
+            Some(word) => diagnostic.label(format!("perhaps `{word}`")).fix(
                 Applicability::Suggested,
                 format!("write `{word}`"),
                 span,
@@ -457,20 +459,23 @@ impl<'a> Recovery<'a> {
         self.ended = false;
     }
 
-    fn unexpected(&self, start: usize, end: usize) -> Diagnostic {
+    fn unexpected(&self, rule: Rule, start: usize, end: usize) -> Diagnostic {
         let (from, to) = self.next_token(start).unwrap_or((start, end));
-        let help = match self.bodies.last() {
-            _ if self.open.last().is_some_and(|open| open.as_ref().is_some_and(|open| !self.text[open.offset..].starts_with('{'))) => {
-                "arguments are `value` or `name = value`, separated by `,`"
-            }
-            None => "a file holds sections such as `model { … }` and settings such as `loss = cross_entropy`",
-            Some(SyntaxKind::SettingBody) => "this section holds settings such as `epochs = 20`",
-            Some(SyntaxKind::BranchBody) => "`branch` holds arms, each in its own braces",
-            Some(_) => "this section holds layers such as `conv2d(32) -> relu`",
-        };
-        let text = shorten(&self.text[from..to]);
         let to = to.min(end).max(from);
-        Diagnostic::error(UNEXPECTED, self.span(from, to), format!("found {text}, which begins nothing known"))
+        let begins_value = self.text[..self.last.1].ends_with(['(', '[', ',', '=']);
+        let (expected, help) = match (rule, self.bodies.last()) {
+            (Rule::bad_arg, _) if !begins_value => ("`,` or a closing bracket", "arguments are separated by `,`"),
+            (Rule::bad_arg, _) => ("a value", "arguments are `value` or `name = value`"),
+            (Rule::bad_value, _) => ("a value", "values are numbers, words, strings, lists and calls: `0.1`, `auto`, `\"path\"`, `[0, 2]`, `adam()`"),
+            (Rule::lone_rest, _) => ("the end of the value", "one value stands after `=`"),
+            (Rule::bad_header, _) => ("`{`", "nothing stands between the name and `{`"),
+            (_, None) => ("a section or a setting", "a file holds sections, `model { … }`, and settings, `loss = mse`"),
+            (_, Some(SyntaxKind::SettingBody)) => ("a setting", "settings are `name = value`, such as `epochs = 20`"),
+            (_, Some(SyntaxKind::BranchBody)) => ("an arm", "`branch` holds arms, each in its own braces"),
+            (_, Some(_)) => ("a layer", "layers are `name` or `name(arguments)`, such as `conv2d(32) -> relu`"),
+        };
+        let found = shorten(&self.text[from..to]);
+        Diagnostic::error(UNEXPECTED, self.span(from, to), format!("expected {expected}, found {found}"))
             .label("not understood")
             .help(help)
     }
