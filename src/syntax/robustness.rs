@@ -16,13 +16,14 @@ pub(crate) fn mutants() -> impl Iterator<Item = String> {
         text.replace_range(offset..offset + c.len_utf8(), "");
         text
     });
-    let lengthened = ["{", "}", "(", ")", "]", "\"", "=", "->", "#", "\n", "é", "\0"].into_iter().flat_map(move |more| {
-        places().map(move |offset| {
-            let mut text = SAMPLE.to_string();
-            text.insert_str(offset, more);
-            text
-        })
-    });
+    let lengthened =
+        ["{", "}", "(", ")", "]", "\"", "=", "->", "#", "\n", "é", "\0"].into_iter().flat_map(move |more| {
+            places().map(move |offset| {
+                let mut text = SAMPLE.to_string();
+                text.insert_str(offset, more);
+                text
+            })
+        });
     truncated.chain(shortened).chain(lengthened)
 }
 
@@ -79,9 +80,37 @@ fn long_chains_of_operators_do_not_nest_without_bound() {
 /// Texts that would be slow if any rule looked far ahead.
 fn junk(bytes: usize) -> Vec<String> {
     let pieces = [
-        "@ ", "a ", "a\n", "a = ", "f(", "f(a b\n", "\"", "\"a\n", "x = [1 2\n", ")", "}", "-> ", "a -> ", "{ a = 1 } ",
-        "1", "- ", "# c\n", "model { a\n", "a = 1 b\n", "x = f(1\n 2\n", "'", "“", "\n", " ", "é", "\\", "branch { a } ",
-        "a(1) { b } ", "let ", "block ", "x = 1 + ",
+        "@ ",
+        "a ",
+        "a\n",
+        "a = ",
+        "f(",
+        "f(a b\n",
+        "\"",
+        "\"a\n",
+        "x = [1 2\n",
+        ")",
+        "}",
+        "-> ",
+        "a -> ",
+        "{ a = 1 } ",
+        "1",
+        "- ",
+        "# c\n",
+        "model { a\n",
+        "a = 1 b\n",
+        "x = f(1\n 2\n",
+        "'",
+        "“",
+        "\n",
+        " ",
+        "é",
+        "\\",
+        "branch { a } ",
+        "a(1) { b } ",
+        "let ",
+        "block ",
+        "x = 1 + ",
     ];
     pieces.iter().map(|piece| piece.repeat(bytes / piece.len())).collect()
 }
