@@ -198,6 +198,10 @@ impl Lowering<'_> {
                 }
                 K::Call => {
                     let body = child(&node, K::Misplaced);
+                    if body.is_some() && child(&node, K::Join).is_some() {
+                        stages.push(self.branch(&node, span));
+                        continue;
+                    }
                     // A misspelt `residual { … }` looks like a layer with a body: what counts is inside.
                     if body.is_none() || child(&node, K::Args).is_some() {
                         stages.extend(self.call(&node, 0).map(Stage::Call));
@@ -224,11 +228,16 @@ impl Lowering<'_> {
 
     fn branch(&mut self, node: &SyntaxNode, span: Span) -> Stage {
         let mut arms = Vec::new();
-        for arm in child(node, K::BranchBody).iter().flat_map(SyntaxNode::children) {
+        // A misspelt `branch` is a layer with a misplaced body.
+        let misspelt = || child(&child(node, K::Misplaced)?, K::StageBody);
+        for arm in child(node, K::BranchBody).or_else(misspelt).iter().flat_map(SyntaxNode::children) {
             match arm.kind() {
                 K::StageBody => arms.push(self.stages(&arm)),
                 K::Misplaced if child(&arm, K::Let).is_some() => self.hoist(&arm),
-                K::Misplaced => arms.push(self.stages(&arm)),
+                K::Misplaced => arms.push(match child(&arm, K::StageBody) {
+                    Some(body) => self.stages(&body),
+                    None => self.stages(&arm),
+                }),
                 _ => {}
             }
         }
@@ -463,9 +472,11 @@ impl Lowering<'_> {
         let text = token.text();
         if let Some(path) = text.strip_suffix('.') {
             let at = self.token_span(token).after();
-            self.diagnostics.push(
-                Diagnostic::error(MISSING_NAME, at, format!("expected a name after `{text}`")).label("name missing"),
-            );
+            if !self.diagnostics.iter().any(|diagnostic| diagnostic.span() == at) {
+                self.diagnostics.push(
+                    Diagnostic::error(MISSING_NAME, at, format!("expected a name after `{text}`")).label("name missing"),
+                );
+            }
             return path.to_string();
         }
         // Dashes have been reported.

@@ -82,6 +82,8 @@ fn each_mistake_is_one_diagnostic() {
         ("model { batch-norm }", "1:9 E0121 found `-` in the name `batch-norm`"),
         ("model { residul { a } }", "1:9 E0120 `residul` takes no `{ … }`"),
         ("model { repaet 3 { a } }", "1:9 E0120 `repaet` takes no `{ … }`"),
+        ("model { brnch { { a } { b } } join add }", "1:9 E0120 `brnch` takes no `{ … }`"),
+        ("model { f({1) -> a } }", "1:11 E0108 expected `)`, found `{`"),
         ("model { f(1) { a } }", "1:9 E0120 `f` takes no `{ … }`"),
         ("model { repeat { a } }", "1:15 E0104 expected a count after `repeat`, found `{`"),
         ("model { {a} }", "1:9 E0119 found `{` without a name before it"),

@@ -162,6 +162,8 @@ fn shape(rule: Rule) -> Shape {
         | Rule::loose_stages
         | Rule::loose_arm
         | Rule::loose_block
+        | Rule::loose_body
+        | Rule::loose_settings
         | Rule::odd_body
         | Rule::braced_value => Shape::Node(K::Misplaced),
         Rule::bad_item => Shape::Node(K::Bad),

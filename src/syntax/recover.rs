@@ -26,6 +26,10 @@ pub(super) struct Recovery<'a> {
     bodies: Vec<SyntaxKind>,
     /// The layer being read.
     layer: (usize, usize),
+    /// How many bodies of layers that take none are open.
+    odd_bodies: usize,
+    /// The brace that ended the last section, and how many diagnostics there were.
+    section_end: Option<(usize, usize)>,
     /// A statement has ended, and nothing has separated it from the next yet.
     ended: bool,
     /// Where the last string without closing quote ends.
@@ -36,6 +40,10 @@ struct Open {
     offset: usize,
     /// How many diagnostics there were at this bracket.
     before: usize,
+    /// It stands on a line with a mistake, and may itself be one.
+    suspect: bool,
+    /// How many suspects were closed inside; each may have taken the brace that was meant for this one.
+    suspects: usize,
 }
 
 impl<'a> Recovery<'a> {
@@ -51,6 +59,8 @@ impl<'a> Recovery<'a> {
             open: Vec::new(),
             bodies: Vec::new(),
             layer: (0, 0),
+            odd_bodies: 0,
+            section_end: None,
             ended: false,
             open_string: None,
         }
@@ -129,7 +139,9 @@ impl<'a> Recovery<'a> {
                         .help("put each arm in its own braces: `branch { { … } { … } } join concat`"),
                 );
             }
-            Rule::loose_block => {
+            // In a misspelt `branch { { … } { … } }` the arms look like this.
+            Rule::loose_body if self.odd_bodies > 0 => {}
+            Rule::loose_block | Rule::loose_body | Rule::loose_settings => {
                 let span = self.span(start, start + 1);
                 self.push_vague(
                     Diagnostic::error(MISPLACED, span, "found `{` without a name before it")
@@ -145,7 +157,10 @@ impl<'a> Recovery<'a> {
                         .help("write a call such as `name(setting = value)`"),
                 );
             }
-            Rule::odd_body => self.report_body(start),
+            Rule::odd_body => {
+                self.report_body(start);
+                self.odd_bodies += 1;
+            }
             _ => {}
         }
     }
@@ -158,6 +173,13 @@ impl<'a> Recovery<'a> {
             }
             _ => {}
         }
+        if matches!(
+            rule,
+            Rule::stages_section | Rule::settings_section | Rule::unknown_section | Rule::block_item | Rule::profile_item
+        ) {
+            self.section_end = Some((self.last.0, self.diagnostics.len()));
+        }
+        self.odd_bodies -= usize::from(rule == Rule::odd_body);
         self.ended |= is_statement(rule);
     }
 
@@ -167,11 +189,14 @@ impl<'a> Recovery<'a> {
         let text = &self.text[start..end];
         match rule {
             Rule::open_paren | Rule::open_bracket | Rule::open_brace => {
-                self.open.push(Some(Open { offset: start, before: self.diagnostics.len() }));
+                let suspect = text == "{" && self.mistaken_until.is_some_and(|end| start <= end);
+                self.open.push(Some(Open { offset: start, before: self.diagnostics.len(), suspect, suspects: 0 }));
                 self.ended = false;
             }
             Rule::close_paren | Rule::close_bracket | Rule::close_brace => {
-                self.open.pop();
+                if let Some(closed) = self.open.pop().flatten() {
+                    self.blame(closed.suspects + usize::from(closed.suspect));
+                }
             }
             Rule::semicolon => self.ended = false,
             Rule::comma if matches!(self.text[self.last.0..self.last.1].chars().next(), Some('(' | '[' | ',')) => {
@@ -196,6 +221,9 @@ impl<'a> Recovery<'a> {
                         .fix(Applicability::Safe, title, span, replacement),
                 );
                 self.ended = false;
+            }
+            Rule::any_close if text == "}" && self.section_end.is_some_and(|(_, idx)| self.diagnostics.len() > idx) => {
+                self.report_early_close(span);
             }
             Rule::stray_close | Rule::any_close => self.push_vague(
                 Diagnostic::error(STRAY_CLOSE, span, format!("`{text}` closes nothing"))
@@ -330,9 +358,11 @@ impl<'a> Recovery<'a> {
                     .fix(Applicability::Suggested, "remove `->`", self.span(self.last.0, self.last.1), "")
             }
             Rule::missing_stage => {
-                Diagnostic::error(MISSING_STAGE, here, format!("expected a layer after {after}, found {found}"))
-                    .label("layer missing")
-                    .help("a chain starts with a layer: `conv2d(32) -> relu`")
+                let diagnostic =
+                    Diagnostic::error(MISSING_STAGE, here, format!("expected a layer after {after}, found {found}"))
+                        .label("layer missing")
+                        .help("a chain starts with a layer: `conv2d(32) -> relu`");
+                return self.push_vague(diagnostic);
             }
             Rule::missing_join => Diagnostic::error(
                 MISSING_JOIN,
@@ -368,6 +398,14 @@ impl<'a> Recovery<'a> {
         let Some(Some(open)) = self.open.pop() else { return };
         let at = self.last.1;
         if self.open_string.is_some_and(|(start, end)| end == at && self.text[start..end].contains(closing)) {
+            return;
+        }
+        // What stands in place of a value has been reported just there.
+        if closing != '}' && self.missing_at == Some(at) && self.found(at, false).starts_with('`') {
+            return;
+        }
+        if closing == '}' && open.suspects + usize::from(open.suspect) > 0 {
+            self.blame(open.suspects + usize::from(open.suspect) - 1);
             return;
         }
         if closing == '}' {
@@ -406,6 +444,30 @@ impl<'a> Recovery<'a> {
         };
         self.unclosed = Some((at, self.diagnostics.len()));
         self.push(diagnostic);
+    }
+
+    /// Tells the bracket around that so many braces inside it may be too many.
+    fn blame(&mut self, suspects: usize) {
+        if let Some(outer) = self.open.iter_mut().rev().flatten().next() {
+            outer.suspects += suspects;
+        }
+    }
+
+    /// At a `}` too many: what was odd since the last section is so because that ended too early.
+    fn report_early_close(&mut self, span: Span) {
+        let Some((end, before)) = self.section_end else { return };
+        let follows = |code| matches!(code, MISPLACED | MISSING_EQUALS | UNEXPECTED | MISSING_SEPARATOR);
+        let mut idx = 0;
+        self.diagnostics.retain(|diagnostic| {
+            idx += 1;
+            idx <= before || !follows(diagnostic.code)
+        });
+        self.push(
+            Diagnostic::error(STRAY_CLOSE, span, "`}` closes nothing")
+                .label("no bracket is open here")
+                .also(self.span(end, end + 1), "the section was closed here")
+                .help("remove one of them"),
+        );
     }
 
     fn report_open_string(&mut self, start: usize, end: usize) {
@@ -583,15 +645,15 @@ fn name_length(text: &str) -> usize {
     text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len())
 }
 
-/// A piece of source in backticks, fit for a message.
+/// A piece of source in backticks, fit for a message: one line, short, without control characters.
 fn shorten(text: &str) -> String {
-    let text = text.trim();
-    if text.is_empty() {
+    let line = text.trim().lines().next().unwrap_or("");
+    if line.is_empty() {
         return "the start of the file".into();
     }
-    let line = text.lines().next().unwrap_or("");
-    match line.char_indices().nth(32) {
-        Some((end, _)) => format!("`{}…`", &line[..end]),
-        None => format!("`{line}`"),
+    let mut short: String = line.chars().take(32).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
+    if line.chars().nth(32).is_some() {
+        short.push('…');
     }
+    format!("`{short}`")
 }

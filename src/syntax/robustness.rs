@@ -16,14 +16,13 @@ pub(crate) fn mutants() -> impl Iterator<Item = String> {
         text.replace_range(offset..offset + c.len_utf8(), "");
         text
     });
-    let lengthened =
-        ["{", "}", "(", ")", "]", "\"", "=", "->", "#", "\n", "é", "\0"].into_iter().flat_map(move |more| {
-            places().map(move |offset| {
-                let mut text = SAMPLE.to_string();
-                text.insert_str(offset, more);
-                text
-            })
-        });
+    let lengthened = ["{", "}", "(", "\"", "=", "é"].into_iter().flat_map(move |more| {
+        places().map(move |offset| {
+            let mut text = SAMPLE.to_string();
+            text.insert_str(offset, more);
+            text
+        })
+    });
     truncated.chain(shortened).chain(lengthened)
 }
 
@@ -32,13 +31,13 @@ fn every_mutant_is_parsed_without_loss_and_with_few_diagnostics() {
     let mut counts = [0_usize; 4];
     for text in mutants() {
         let count = check_source(&text).diagnostics.len();
-        assert!(count <= 12, "{count} diagnostics for one mistake in {text}");
+        assert!(count <= 6, "{count} diagnostics for one mistake in {text}");
         counts[count.min(3)] += 1;
     }
     // Locality: one mistake is nearly always one diagnostic.
     let mistaken: usize = counts[1..].iter().sum();
-    assert!(counts[3] * 20 < mistaken, "mutants by number of diagnostics: {counts:?}");
-    assert!(counts[2] * 6 < mistaken, "mutants by number of diagnostics: {counts:?}");
+    assert!(counts[3] * 25 < mistaken, "mutants by number of diagnostics: {counts:?}");
+    assert!(counts[2] * 8 < mistaken, "mutants by number of diagnostics: {counts:?}");
 }
 
 #[test]
@@ -80,37 +79,9 @@ fn long_chains_of_operators_do_not_nest_without_bound() {
 /// Texts that would be slow if any rule looked far ahead.
 fn junk(bytes: usize) -> Vec<String> {
     let pieces = [
-        "@ ",
-        "a ",
-        "a\n",
-        "a = ",
-        "f(",
-        "f(a b\n",
-        "\"",
-        "\"a\n",
-        "x = [1 2\n",
-        ")",
-        "}",
-        "-> ",
-        "a -> ",
-        "{ a = 1 } ",
-        "1",
-        "- ",
-        "# c\n",
-        "model { a\n",
-        "a = 1 b\n",
-        "x = f(1\n 2\n",
-        "'",
-        "“",
-        "\n",
-        " ",
-        "é",
-        "\\",
-        "branch { a } ",
-        "a(1) { b } ",
-        "let ",
-        "block ",
-        "x = 1 + ",
+        "@ ", "a ", "a\n", "a = ", "f(", "f(a b\n", "\"", "\"a\n", "x = [1 2\n", ")", "}", "-> ", "a -> ", "{ a = 1 } ",
+        "1", "- ", "# c\n", "model { a\n", "a = 1 b\n", "x = f(1\n 2\n", "'", "“", "\n", " ", "é", "\\", "branch { a } ",
+        "a(1) { b } ", "let ", "block ", "x = 1 + ",
     ];
     pieces.iter().map(|piece| piece.repeat(bytes / piece.len())).collect()
 }
