@@ -40,6 +40,11 @@ impl Samples {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether an element is stored as one byte.
+    pub fn is_bytes(&self) -> bool {
+        matches!(self, Samples::U8(_))
+    }
 }
 
 /// What is to be predicted.
@@ -114,7 +119,7 @@ impl Dataset {
         Header {
             rows: self.len(),
             sample_shape: self.sample_shape.clone(),
-            bytes: matches!(self.samples, Samples::U8(_)),
+            bytes: self.samples.is_bytes(),
             target: match &self.targets {
                 Targets::Classes { names, .. } => TargetHeader::Classes { names: names.clone() },
                 Targets::Values { width, names, .. } => TargetHeader::Values { width: *width, names: names.clone() },
