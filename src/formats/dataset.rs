@@ -161,6 +161,16 @@ pub enum TargetHeader {
     },
 }
 
+impl TargetHeader {
+    /// How many classes there are, if the target is a class.
+    pub fn classes(&self) -> Option<usize> {
+        match self {
+            TargetHeader::Classes { names } => Some(names.len()),
+            TargetHeader::Values { .. } => None,
+        }
+    }
+}
+
 /// Class targets from labels that count from 0; the names are the numbers up to the largest label.
 ///
 /// Fails for a label of [`MAX_CLASSES`] or more.

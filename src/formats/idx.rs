@@ -246,18 +246,24 @@ fn parse_layout(path: &Path, head: &[u8], ranks: &[usize]) -> Result<Layout, For
     if !ranks.contains(&rank) {
         let expected: Vec<String> = ranks.iter().map(usize::to_string).collect();
         let help = if ranks == [1] { "name a file of labels" } else { "name a file of images, not of labels" };
-        return wrong(3, count(rank, "axis").replace("axiss", "axes"), expected.join(" or "), help);
+        return wrong(3, if rank == 1 { "1 axis".into() } else { format!("{rank} axes") }, expected.join(" or "), help);
     }
     let offset = 4 + 4 * rank;
     let Some(sizes) = head.get(4..offset) else {
         let found = format!("the end of the file after {}", count(head.len(), "byte"));
-        return wrong(head.len() as u64, found, format!("a header of {offset}"), "fetch the file again, it is cut short");
+        return wrong(
+            head.len() as u64,
+            found,
+            format!("a header of {offset}"),
+            "fetch the file again, it is cut short",
+        );
     };
     let shape: Vec<usize> = words(sizes).map(|size| size as usize).collect();
     if let Some(axis) = shape.iter().position(|size| *size == 0) {
         return wrong(4 + 4 * axis as u64, "a size of 0".into(), "1 or more".into(), "add data to the file");
     }
-    let Some(bytes) = product(&shape).and_then(|n| n.checked_mul(size)).filter(|n| *n <= isize::MAX as usize - 16) else {
+    let Some(bytes) = product(&shape).and_then(|n| n.checked_mul(size)).filter(|n| *n <= isize::MAX as usize - 16)
+    else {
         let found = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ");
         let help = "fetch the file again, its header is damaged";
         return wrong(4, format!("{found} elements"), "a size that fits in memory".into(), help);
@@ -319,9 +325,8 @@ mod tests {
             ("d/t-images.idx3-ubyte", "d/t-labels.idx1-ubyte.gz"),
         ] {
             let pack = |name: &str, bytes: Vec<u8>| if name.ends_with(".gz") { gzip(&bytes) } else { bytes };
-            let files = Memory::new()
-                .with(image_name, pack(image_name, images()))
-                .with(label_name, pack(label_name, labels()));
+            let files =
+                Memory::new().with(image_name, pack(image_name, images())).with(label_name, pack(label_name, labels()));
             let dataset = load(&files, Path::new("d/t"), &IdxOptions::default()).unwrap();
             assert_eq!(dataset.sample_shape, [1, 2, 3]);
             assert_eq!(dataset.samples, Samples::U8(Arc::new(images()[16..].to_vec())));
@@ -346,11 +351,7 @@ mod tests {
         let y = idx(0x0c, &[2], &[0i32, -1].map(i32::to_be_bytes).concat());
         check_error(&x, &y, "`y`, row 1: found the label -1, expected 0 or more; number the classes from 0");
         let x = idx(0x0d, &[2, 2], &[1.5f32, -2.0, f32::NAN, 4.0].map(f32::to_be_bytes).concat());
-        check_error(
-            &x,
-            &labels(),
-            "`x`, row 1: found NaN, expected a finite number; remove the row, or fill the gap",
-        );
+        check_error(&x, &labels(), "`x`, row 1: found NaN, expected a finite number; remove the row, or fill the gap");
     }
 
     #[test]
