@@ -40,6 +40,11 @@ impl Samples {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether an element is stored as one byte.
+    pub fn is_bytes(&self) -> bool {
+        matches!(self, Samples::U8(_))
+    }
 }
 
 /// What is to be predicted.
@@ -114,7 +119,7 @@ impl Dataset {
         Header {
             rows: self.len(),
             sample_shape: self.sample_shape.clone(),
-            bytes: matches!(self.samples, Samples::U8(_)),
+            bytes: self.samples.is_bytes(),
             target: match &self.targets {
                 Targets::Classes { names, .. } => TargetHeader::Classes { names: names.clone() },
                 Targets::Values { width, names, .. } => TargetHeader::Values { width: *width, names: names.clone() },
@@ -154,6 +159,16 @@ pub enum TargetHeader {
         /// One name for each.
         names: Vec<String>,
     },
+}
+
+impl TargetHeader {
+    /// How many classes there are, if the target is a class.
+    pub fn classes(&self) -> Option<usize> {
+        match self {
+            TargetHeader::Classes { names } => Some(names.len()),
+            TargetHeader::Values { .. } => None,
+        }
+    }
 }
 
 /// Class targets from labels that count from 0; the names are the numbers up to the largest label.

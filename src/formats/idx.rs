@@ -246,7 +246,7 @@ fn parse_layout(path: &Path, head: &[u8], ranks: &[usize]) -> Result<Layout, For
     if !ranks.contains(&rank) {
         let expected: Vec<String> = ranks.iter().map(usize::to_string).collect();
         let help = if ranks == [1] { "name a file of labels" } else { "name a file of images, not of labels" };
-        return wrong(3, count(rank, "axis").replace("axiss", "axes"), expected.join(" or "), help);
+        return wrong(3, if rank == 1 { "1 axis".into() } else { format!("{rank} axes") }, expected.join(" or "), help);
     }
     let offset = 4 + 4 * rank;
     let Some(sizes) = head.get(4..offset) else {
