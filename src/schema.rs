@@ -7,7 +7,8 @@ use crate::syntax::ast::{Name, Unit};
 mod types;
 
 pub use types::{
-    AtLeastOne, Auto, Count, Duration, NonNegative, Pair, Padding, Positive, Probability, Real, Share, Spread, Word,
+    AtLeastOne, Auto, Betas, Border, Count, Duration, NonNegative, Padding, Pair, Positive, Probability, Real, Share,
+    Shares, Spread, Stride, SymmetricSpread, Word,
 };
 
 /// A value given in the source, with names and arithmetic resolved.
