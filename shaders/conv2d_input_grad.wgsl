@@ -17,9 +17,9 @@ fn column_of(part: u32, column: u32) -> vec4<u32> {
 
 fn term_of(part: u32, term: u32) -> vec4<u32> {
     let tap = term % TAPS;
-    let filter = term / TAPS;
-    let weight = (part * PART_FILTERS + filter) * PART_CHANNELS * TAPS + tap;
-    return vec4<u32>(weight, filter * OUT_AREA, (tap / KERNEL_WIDTH) * DILATION_Y, (tap % KERNEL_WIDTH) * DILATION_X);
+    let o = term / TAPS;
+    let weight = (part * PART_FILTERS + o) * PART_CHANNELS * TAPS + tap;
+    return vec4<u32>(weight, o * OUT_AREA, (tap / KERNEL_WIDTH) * DILATION_Y, (tap % KERNEL_WIDTH) * DILATION_X);
 }
 
 fn load_a(row: vec4<u32>, term: vec4<u32>) -> f32 {

@@ -6,6 +6,7 @@
 
 const TILE = 64u;
 const DEPTH = 16u;
+const BLOCK = 512u;
 const ROW_TILES = (ROWS + TILE - 1u) / TILE;
 const COLUMN_TILES = (COLUMNS + TILE - 1u) / TILE;
 // One quadruple more than the 16 of a tile's row, so that a column of a tile lies in different memory banks.
@@ -66,6 +67,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sum_1 = vec4<f32>();
     var sum_2 = vec4<f32>();
     var sum_3 = vec4<f32>();
+    // Sums of at most BLOCK terms are added up, since one long sum loses digits.
+    var total_0 = vec4<f32>();
+    var total_1 = vec4<f32>();
+    var total_2 = vec4<f32>();
+    var total_3 = vec4<f32>();
     let end = min(TERMS, (slice + 1u) * SLICE_TERMS);
     for (var first = slice * SLICE_TERMS; first < end; first += DEPTH) {
         var a = vec4<f32>();
@@ -90,12 +96,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum_3 += left.w * right;
         }
         workgroupBarrier();
+        if ((first / DEPTH) % (BLOCK / DEPTH) == 0u) {
+            total_0 += sum_0;
+            total_1 += sum_1;
+            total_2 += sum_2;
+            total_3 += sum_3;
+            sum_0 = vec4<f32>();
+            sum_1 = vec4<f32>();
+            sum_2 = vec4<f32>();
+            sum_3 = vec4<f32>();
+        }
     }
 
     let row = first_row + y * 4u;
     let column = first_column + x * 4u;
-    keep_row(slice, part, row, column, sum_0);
-    keep_row(slice, part, row + 1u, column, sum_1);
-    keep_row(slice, part, row + 2u, column, sum_2);
-    keep_row(slice, part, row + 3u, column, sum_3);
+    keep_row(slice, part, row, column, total_0 + sum_0);
+    keep_row(slice, part, row + 1u, column, total_1 + sum_1);
+    keep_row(slice, part, row + 2u, column, total_2 + sum_2);
+    keep_row(slice, part, row + 3u, column, total_3 + sum_3);
 }

@@ -14,7 +14,9 @@ fn power_of_two(n: i32) -> f32 {
 fn exp_f32(x: f32) -> f32 {
     let bounded = clamp(x, -104.0, 89.0);
     let n = floor(bounded * 1.44269504 + 0.5);
-    let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, bounded));
+    // ln 2 in two parts, the first of few digits so that its product is exact. The clamp changes nothing, but without
+    // it a compiler may join both parts into one again, and lavapipe does.
+    let r = fma(n, 2.12194440e-4, clamp(fma(n, -0.693359375, bounded), -1.0, 1.0));
     var p = fma(1.9875691500e-4, r, 1.3981999507e-3);
     p = fma(p, r, 8.3334519073e-3);
     p = fma(p, r, 4.1665795894e-2);

@@ -51,8 +51,10 @@ fn reduce_large(bits: u32) -> Angle {
 
 fn reduce_angle(a: f32) -> Angle {
     let n = floor(a * 0.63661977 + 0.5);
-    var rest = fma(n, -1.5703125, a);
-    rest = fma(n, -4.837512969970703125e-4, rest);
+    // π/2 in three parts, the first two of few digits so that their products are exact. The clamps change nothing, but
+    // without them a compiler may join the parts into one again.
+    var rest = clamp(fma(n, -1.5703125, a), -4.0, 4.0);
+    rest = clamp(fma(n, -4.837512969970703125e-4, rest), -1.0, 1.0);
     rest = fma(n, -7.54978995489188216e-8, rest);
     return Angle(u32(n) & 3u, rest);
 }

@@ -101,7 +101,12 @@ impl Gpu {
                 let seconds = PATIENCE.as_secs();
                 Err(BackendError::Hung { device: self.name.clone(), kernel: kernel.to_owned(), seconds })
             }
-            Err(error) => Err(self.failed(error.to_string())),
+            Err(error) => {
+                // A submission to a lost device does not count; whether it is lost shows at a poll.
+                self.device.poll(PollType::Poll).ok();
+                self.check()?;
+                Err(self.failed(error.to_string()))
+            }
         }
     }
 

@@ -108,14 +108,13 @@ fn groups(product: &Product, kind: Loop) -> usize {
     }
 }
 
-/// Into how many slices the terms are cut: so many that the device is busy, and that no sum is so long that it loses
-/// digits or passes the limit of loop iterations.
+/// Into how many slices the terms are cut: so many that the device is busy and no loop is too long.
 fn slices(target: &Target, product: &Product, kind: Loop) -> usize {
     let (longest, shortest, wanted) = match kind {
         Loop::Direct => (MAX_TRIPS, MAX_TRIPS, 1),
         Loop::Reduce => (64 * 8_192, 16_384, if target.software { 8 } else { 256 }),
-        Loop::Tile => (8_192, 256, 256),
-        Loop::Register(_) => (8_192, 1_024, 8),
+        Loop::Tile => (MAX_TRIPS / 2, 256, 256),
+        Loop::Register(_) => (MAX_TRIPS / 2, 1_024, 8),
     };
     let helpful = (wanted / groups(product, kind)).min(product.terms / shortest);
     product.terms.div_ceil(longest).max(helpful).max(1)
