@@ -1,5 +1,6 @@
 //! File formats: bytes in, samples out, and the other way round.
 
+pub mod arrays;
 mod bytes;
 pub mod csv;
 pub mod dataset;
@@ -7,6 +8,9 @@ pub mod error;
 pub mod files;
 pub mod idx;
 mod labels;
+pub mod npy;
+mod npy_header;
+pub mod npz;
 
 pub use dataset::{Dataset, Header, Samples, TargetHeader, Targets, Task};
 pub use error::{FormatError, Malformed, Place};
