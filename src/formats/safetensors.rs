@@ -20,10 +20,10 @@ pub use safetensors::Dtype as Element;
 pub const MAX_TENSORS: usize = 65_536;
 
 /// The metadata entry that says who wrote a file; such files carry a checksum.
-const WRITER: &str = "writer";
+const WRITER: &str = "nnoptc.writer";
 
 /// The metadata entry with the checksum of all else.
-const CHECKSUM: &str = "sha256";
+const CHECKSUM: &str = "nnoptc.sha256";
 
 /// Tensors with their names, and text about them.
 #[derive(Clone, Debug)]
@@ -154,7 +154,8 @@ impl Tensor<'_> {
 /// The bytes of a file with these tensors and texts; the same input always gives the same bytes.
 ///
 /// # Panics
-/// The data of each tensor must have the size of its shape, and no name may come twice.
+/// The data of each tensor must have the size of its shape, and no name may come twice. Metadata keys that start with
+/// `nnoptc.` belong to this module.
 pub fn write(tensors: &[(&str, Tensor)], metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut sorted = tensors.to_vec();
     sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -218,7 +219,7 @@ fn check_names(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
     // What is not a header at all is told by the crate, in more words.
     let Some(header) = header else { return Ok(()) };
     let mut names = Names::default();
-    let _ = serde_json::Deserializer::from_slice(header).deserialize_map(&mut names);
+    let result = serde_json::Deserializer::from_slice(header).deserialize_map(&mut names);
     let wrong =
         |place, found: String, expected: String, help| FormatError::malformed(path, place, found, expected, help);
     if let Some(name) = names.duplicate {
@@ -228,7 +229,11 @@ fn check_names(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
         let found = format!("more than {MAX_TENSORS} tensors");
         return Err(wrong(Place::Whole, found, format!("at most {MAX_TENSORS}"), "join small tensors"));
     }
-    Ok(())
+    // What cannot be searched for duplicates is not trusted to have none.
+    result.map_err(|error| {
+        let found = format!("a damaged header ({})", quote(&error.to_string()));
+        wrong(Place::Byte(8), found, "a safetensors file".into(), "fetch the file again")
+    })
 }
 
 /// The keys of a header, one level deep and in the metadata.
@@ -318,5 +323,184 @@ fn explain(path: &Path, error: &SafeTensorError) -> FormatError {
             wrong(Place::Byte(8), &format!("a damaged header ({})", quote(&error.to_string())), "a safetensors file")
         }
         other => wrong(Place::Whole, &other.to_string(), "a safetensors file"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::Memory;
+    use proptest::prelude::*;
+
+    fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Tensors, FormatError> {
+        Tensors::read(&Memory::new().with("w", bytes), Path::new("w"))
+    }
+
+    /// A file with this header and data.
+    fn raw(header: &str, data: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+    }
+
+    fn check_error(bytes: &[u8], expected: &str) {
+        assert_eq!(read(bytes).unwrap_err().to_string(), format!("`w`{expected}"));
+    }
+
+    fn sample() -> Vec<u8> {
+        let numbers = [1.0f32, -2.0, 3.5, 0.0].map(f32::to_le_bytes).concat();
+        let half = [f16::from_f32(0.5), f16::from_f32(-1.0)].map(f16::to_le_bytes).concat();
+        let step = 7u64.to_le_bytes();
+        write(
+            &[
+                ("a.bias", Tensor { dtype: Dtype::F16, shape: &[2], data: &half }),
+                ("a.weight", Tensor { dtype: Dtype::F32, shape: &[2, 2], data: &numbers }),
+                ("step", Tensor { dtype: Dtype::U64, shape: &[], data: &step }),
+            ],
+            &texts(&[("epoch", "3"), ("note", "äöü \"quoted\"")]),
+        )
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bytes = sample();
+        let tensors = read(&bytes).unwrap();
+        assert_eq!(tensors.names().collect::<Vec<_>>(), ["a.bias", "a.weight", "step"]);
+        assert_eq!(tensors.numbers("a.weight", &[2, 2]).unwrap(), [1.0, -2.0, 3.5, 0.0]);
+        assert_eq!(tensors.numbers("a.bias", &[2]).unwrap(), [0.5, -1.0]);
+        assert_eq!(tensors.get("step").unwrap().data, 7u64.to_le_bytes());
+        assert_eq!(tensors.metadata, texts(&[("epoch", "3"), ("note", "äöü \"quoted\"")]));
+        assert_eq!(tensors.get("missing"), None);
+        // Others read it too, and the data is aligned.
+        let others = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(others.tensor("a.weight").unwrap().shape(), [2, 2]);
+        assert_eq!(u64::from_le_bytes(*bytes.first_chunk().unwrap()) % 8, 0);
+        assert_eq!(sample(), bytes);
+    }
+
+    #[test]
+    fn files_from_elsewhere_have_no_checksum() {
+        let data = 1.5f64.to_le_bytes();
+        let view = safetensors::tensor::TensorView::new(Dtype::F64, vec![1], &data).unwrap();
+        let bytes = safetensors::serialize([("x", view)], None).unwrap();
+        assert_eq!(read(&bytes).unwrap().numbers("x", &[1]).unwrap(), [1.5]);
+    }
+
+    #[test]
+    fn unfit_tensors_are_named() {
+        let tensors = read(&sample()).unwrap();
+        let error = |name, shape: &[usize]| tensors.numbers(name, shape).unwrap_err().to_string();
+        assert_eq!(error("b", &[2]), "`w`, `b`: found no such tensor, expected one of [2]; name weights of this model");
+        assert_eq!(
+            error("a.bias", &[3]),
+            "`w`, `a.bias`: found the shape [2], expected [3]; name weights of this model"
+        );
+        assert_eq!(
+            error("step", &[]),
+            "`w`, `step`: found elements U64, expected F32, F16, BF16 or F64; convert the tensor to F32"
+        );
+    }
+
+    #[test]
+    fn malformed_files_are_named() {
+        let a = r#""a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#;
+        let b = |offsets: &str| format!(r#"{{{a},"b":{{"dtype":"U8","shape":[1],"data_offsets":{offsets}}}}}"#);
+        check_error(b"short", ": found a file of 5 bytes, expected 8 or more; fetch the file again");
+        check_error(
+            &u64::MAX.to_le_bytes(),
+            ", byte 0: found a header of more than 100 MB, expected a smaller one; fetch the file again",
+        );
+        check_error(
+            &100u64.to_le_bytes(),
+            ", byte 0: found a header that is longer than the file, expected a safetensors file; fetch the file again",
+        );
+        check_error(
+            &raw("[1]", &[]),
+            ", byte 8: found a damaged header (`invalid type: sequence, expected a map o…`), \
+             expected a safetensors file; fetch the file again",
+        );
+        check_error(
+            &raw(&format!("{{{a},{a}}}"), &[0]),
+            ", `a`: found two of this name, expected one; write the file again",
+        );
+        let escaped = a.replace("\"a\"", "\"\\u0061\"");
+        check_error(
+            &raw(&format!(r#"{{"__metadata__":{{}},{a},{escaped}}}"#), &[0]),
+            ", `a`: found two of this name, expected one; write the file again",
+        );
+        check_error(
+            &raw(&format!(r#"{{"__metadata__":{{"k":"1","k":"2"}},{a}}}"#), &[0]),
+            ", `k`: found two of this name, expected one; write the file again",
+        );
+        assert!(read(&raw(&format!(r#"{{"__metadata__":null,{a},{a}}}"#), &[0])).is_err());
+        for offsets in ["[0,1]", "[2,3]"] {
+            check_error(
+                &raw(&b(offsets), &[0; 3]),
+                ", `b`: found a tensor that overlaps another or leaves a gap, expected tensors side by side; \
+                 fetch the file again",
+            );
+        }
+        check_error(
+            &raw(&b("[1,2]"), &[0; 3]),
+            ": found tensors that do not end where the file ends, expected tensors that fill the file; \
+             fetch the file again",
+        );
+        check_error(
+            &raw(&b("[1,3]"), &[0; 3]),
+            ", byte 8: found a tensor whose shape and size disagree, expected a size that follows from the shape; \
+             fetch the file again",
+        );
+        let huge = r#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}"#;
+        check_error(
+            &raw(huge, &[]),
+            ", byte 8: found a shape that no memory holds, expected a size that fits in memory; fetch the file again",
+        );
+        let many: Vec<String> =
+            (0..=MAX_TENSORS).map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#)).collect();
+        check_error(
+            &raw(&format!("{{{}}}", many.join(",")), &[]),
+            ": found more than 65536 tensors, expected at most 65536; join small tensors",
+        );
+        assert!(read(&raw(&format!("{{{}}}", many[1..].join(",")), &[])).is_ok());
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_is_an_error() {
+        let bytes = sample();
+        for end in 0..bytes.len() {
+            assert!(read(&bytes[..end]).is_err(), "cut at {end}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&flipped).is_err(), "bit {bit} of {}", String::from_utf8_lossy(&bytes[8..]));
+        }
+        let mut flipped = bytes.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        check_error(
+            &flipped,
+            ": found content that differs from its checksum, expected the content as it was written; \
+             use another copy, this one is damaged",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(numbers: Vec<f32>, name in "[a-z.\"é]{1,9}", text: String) {
+            let data: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            let shape = [numbers.len()];
+            let bytes = write(&[(&name, Tensor { dtype: Dtype::F32, shape: &shape, data: &data })], &texts(&[("t", &text)]));
+            let tensors = read(&bytes).unwrap();
+            prop_assert_eq!(tensors.get(&name).unwrap().data, &data[..]);
+            prop_assert_eq!(&tensors.metadata["t"], &text);
+        }
+
+        #[test]
+        fn arbitrary_headers_do_not_panic(header in "[{}\\[\\]:,\"a0-9]{0,40}", data: Vec<u8>) {
+            let _ = read(&raw(&header, &data));
+            let _ = read(&data);
+        }
     }
 }
