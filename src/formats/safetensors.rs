@@ -158,7 +158,7 @@ impl Tensor<'_> {
 /// `nnoptc.` belong to this module.
 pub fn write(tensors: &[(&str, Tensor)], metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut sorted = tensors.to_vec();
-    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+    sorted.sort_by_key(|(name, _)| *name);
     assert!(sorted.windows(2).all(|pair| pair[0].0 != pair[1].0), "the names of tensors are distinct");
     let mut metadata = metadata.clone();
     metadata.insert(WRITER.into(), "nnoptc".into());
