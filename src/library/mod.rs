@@ -119,7 +119,13 @@ const FIRST_LAYER_STREAM: u32 = 1000;
 impl ModelBuilder {
     /// A builder at the start of the model.
     pub fn new(graph: Builder, training: bool) -> ModelBuilder {
-        ModelBuilder { graph, training, path: "model".to_owned(), declared: Vec::new(), next_stream: FIRST_LAYER_STREAM }
+        ModelBuilder {
+            graph,
+            training,
+            path: "model".to_owned(),
+            declared: Vec::new(),
+            next_stream: FIRST_LAYER_STREAM,
+        }
     }
 
     /// A trained tensor of the current layer, named `path.name`.
@@ -276,6 +282,11 @@ impl UpdateBuilder<'_> {
 pub trait Optimizer: std::fmt::Debug {
     /// The learning rate before the schedule.
     fn learning_rate(&self) -> f64;
+
+    /// Whether the settings go together.
+    fn check(&self) -> Result<(), ShapeError> {
+        Ok(())
+    }
 
     /// The new weight.
     fn lower(&self, update: &mut UpdateBuilder, weight: Value, grad: Value) -> Value;

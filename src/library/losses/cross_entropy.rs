@@ -61,8 +61,7 @@ impl Loss for CrossEntropy {
         let right = graph.binary(Binary::Equal, class, target);
         let smoothing = self.label_smoothing.0;
         let scaled = if smoothing > 0.0 { graph.scale(right, 1.0 - smoothing) } else { right };
-        let mut wanted =
-            if smoothing > 0.0 { graph.offset(scaled, smoothing / classes as f64) } else { scaled };
+        let mut wanted = if smoothing > 0.0 { graph.offset(scaled, smoothing / classes as f64) } else { scaled };
         let mut total = graph.constant(shape[0] as f64, &[]);
         if let Some(weights) = &self.weights {
             let weight = class_weights(graph, &weights.iter().map(|weight| weight.0).collect::<Vec<_>>(), &shape);
