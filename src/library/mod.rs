@@ -6,8 +6,11 @@ pub mod layers;
 pub mod losses;
 pub mod metrics;
 pub mod optimizers;
+pub mod reference;
 pub mod regularizers;
 pub mod schedules;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
