@@ -1,0 +1,95 @@
+//! Executors of plans: the native CPU executor and WGSL through wgpu.
+
+pub mod gpu;
+
+use crate::ir::{DataInfo, StateId, States};
+use crate::plan::Plan;
+
+/// Why a device could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// There is no such adapter.
+    #[error("no adapter for `devices = {wanted}`: {found}")]
+    NoAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// What there is instead, and what to do.
+        found: String,
+    },
+    /// A buffer is larger than the device allows.
+    #[error("{what} needs {needed} bytes, `{device}` allows {allowed}")]
+    TooLarge {
+        /// Which buffer.
+        what: String,
+        /// Bytes asked for.
+        needed: u64,
+        /// Bytes allowed.
+        allowed: u64,
+        /// The device.
+        device: String,
+    },
+    /// The device is gone.
+    #[error("the device `{device}` was lost: {reason}")]
+    Lost {
+        /// The device.
+        device: String,
+        /// What the driver says.
+        reason: String,
+    },
+    /// The device did not answer in time.
+    #[error("the device `{device}` did not finish `{kernel}` in {seconds} s")]
+    Hung {
+        /// The device.
+        device: String,
+        /// The work it was given last.
+        kernel: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The device refuses a kernel or computes wrongly.
+    #[error("the device `{device}` failed: {reason}")]
+    Failed {
+        /// The device.
+        device: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// A resident data set's bytes: `u8` as such, `f32` and `u32` little-endian.
+#[derive(Clone, Debug)]
+pub struct DataBytes {
+    /// Name, sizes and type.
+    pub info: DataInfo,
+    /// The elements.
+    pub bytes: std::sync::Arc<Vec<u8>>,
+}
+
+/// Plans on a device, with the states and data that they share.
+pub trait Session {
+    /// The device's name for people.
+    fn device(&self) -> String;
+
+    /// Sets the words of a state (`f32` as bits).
+    fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError>;
+
+    /// The words of a state, after all steps asked for have run.
+    fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError>;
+
+    /// Runs plan number `plan` once for each row of step inputs, in order. `rows.len()` is a multiple of the plan's
+    /// [`crate::plan::StepLayout::words`]. May return before the work is done; errors then come with a later call.
+    fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError>;
+
+    /// Waits until all work is done.
+    fn wait(&mut self) -> Result<(), BackendError>;
+}
+
+/// What a session is made from.
+pub struct Setup<'a> {
+    /// The plans, by number.
+    pub plans: &'a [Plan],
+    /// The states that they share.
+    pub states: &'a States,
+    /// The data sets, matched to the plans' by name.
+    pub data: &'a [DataBytes],
+}

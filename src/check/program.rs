@@ -1,0 +1,287 @@
+//! A checked pipeline: every name resolved, every shape known, every value within its range.
+
+use std::path::PathBuf;
+
+use crate::formats::dataset::Header;
+use crate::library::{
+    Augmentation, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, Source, TargetType, Type,
+};
+use crate::schema::{Duration, Made, Origin};
+use crate::source::Span;
+
+/// A checked pipeline.
+pub struct Program {
+    /// Where the data comes from and how it is divided.
+    pub data: Data,
+    /// Transforms of training images, in order.
+    pub augment: Vec<Made<dyn Augmentation>>,
+    /// The type of a sample as the model sees it.
+    pub input: Type,
+    /// The model.
+    pub model: Vec<ModelNode>,
+    /// Every stage of the model, by its number.
+    pub stages: Vec<Stage>,
+    /// The type of the model's result.
+    pub output: Type,
+    /// The loss.
+    pub loss: Made<dyn Loss>,
+    /// The penalty on all weights.
+    pub regularization: Option<Made<dyn Regularizer>>,
+    /// The optimizer.
+    pub optimizer: Made<dyn Optimizer>,
+    /// The schedule of the learning rate.
+    pub schedule: Made<dyn Schedule>,
+    /// What is measured beside the loss.
+    pub metrics: Vec<Made<dyn Metric>>,
+    /// How the training runs.
+    pub train: Training,
+    /// Every setting with its value and origin, in the order of the language, for `plan` and `resolved.nnopt`.
+    pub resolved: Vec<ResolvedSetting>,
+}
+
+/// One line of the resolved pipeline.
+#[derive(Clone, Debug)]
+pub struct ResolvedSetting {
+    /// `data`, `augment`, `model`, `train`, or empty for settings at the top level.
+    pub section: &'static str,
+    /// The name before `=`; empty for stages.
+    pub name: String,
+    /// The value as source text.
+    pub value: String,
+    /// Where the value comes from.
+    pub origin: Origin,
+}
+
+/// The data of a pipeline, known by the headers of its files; [`crate::data::load`] reads the rest.
+pub struct Data {
+    /// What is read, each once.
+    pub sources: Vec<SourceData>,
+    /// The splits, `train` first.
+    pub splits: Vec<Split>,
+    /// What the targets are.
+    pub targets: TargetType,
+    /// The names of the classes.
+    pub class_names: Vec<String>,
+    /// The shape of a sample before augmentation.
+    pub sample_shape: Vec<usize>,
+    /// How samples are normalized.
+    pub normalize: Normalize,
+    /// Where the setting stands.
+    pub normalize_span: Span,
+}
+
+/// A source of samples.
+pub struct SourceData {
+    /// The split that it is given for: `train`. Resident data sets bear this name.
+    pub name: String,
+    /// The source.
+    pub source: Made<dyn Source>,
+    /// The folder that its paths are relative to.
+    pub base: PathBuf,
+    /// What its files' headers say.
+    pub header: Header,
+}
+
+/// One split.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// `train`, `val`, `test`.
+    pub name: String,
+    /// Its source, as an index into [`Data::sources`].
+    pub source: usize,
+    /// Which rows of the source belong to it.
+    pub part: Part,
+    /// How many samples it has; at least 1.
+    pub rows: usize,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// Which rows of a source a split has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Those that no other split takes.
+    Rest,
+    /// So many, drawn at random before all splits declared later.
+    Taken {
+        /// Whether every class gives its share.
+        stratified: bool,
+    },
+}
+
+/// How samples are normalized: `(x − mean) / std`, one pair a channel or a feature.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Normalize {
+    /// Not at all (bytes still become shares of 255).
+    None,
+    /// Measured on the training split.
+    Auto,
+    /// Given.
+    Given {
+        /// One for each channel or feature, or one for all.
+        mean: Vec<f64>,
+        /// The same.
+        std: Vec<f64>,
+    },
+}
+
+/// Part of a model.
+pub enum ModelNode {
+    /// A layer.
+    Layer {
+        /// Its number.
+        stage: usize,
+        /// The layer.
+        layer: Made<dyn Layer>,
+    },
+    /// The sum of two paths from one input; without stages the second is the input itself.
+    Residual {
+        /// Its number.
+        stage: usize,
+        /// The first path.
+        main: Vec<ModelNode>,
+        /// The second path.
+        shortcut: Vec<ModelNode>,
+    },
+    /// Several paths from one input, joined.
+    Branch {
+        /// Its number.
+        stage: usize,
+        /// The paths.
+        arms: Vec<Vec<ModelNode>>,
+        /// How they meet.
+        join: Join,
+    },
+    /// Keeps the current value under a label.
+    Keep {
+        /// The label's number.
+        label: usize,
+    },
+    /// Goes on from a label.
+    Use {
+        /// The label's number.
+        label: usize,
+    },
+    /// Joins the current value with labels.
+    Meet {
+        /// Its number.
+        stage: usize,
+        /// The labels.
+        labels: Vec<usize>,
+        /// How they meet.
+        join: Join,
+    },
+}
+
+/// How paths meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// Their sum.
+    Add,
+    /// One after another along the channels (the first axis after the batch).
+    Concat,
+}
+
+/// What is known of a stage of the model.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Its dotted path: `model.3`.
+    pub path: String,
+    /// As it reads with its given arguments: `conv2d(32, kernel = 3)`.
+    pub text: String,
+    /// Where it is written.
+    pub span: Span,
+    /// What goes in.
+    pub input: Type,
+    /// What comes out.
+    pub output: Type,
+}
+
+/// Which adapters are used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Devices {
+    /// A real GPU if there is one, else the CPU.
+    Auto,
+    /// The native CPU executor.
+    Cpu,
+    /// A real GPU.
+    Gpu,
+    /// The adapter whose name has this part.
+    Named(String),
+    /// The adapter of this index.
+    Index(usize),
+}
+
+/// When training stops early.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EarlyStop {
+    /// So long without a better value.
+    pub patience: Duration,
+    /// The split.
+    pub split: String,
+    /// The metric.
+    pub metric: String,
+    /// Whether larger is better.
+    pub higher_is_better: bool,
+    /// By how much a value has to be better.
+    pub min_delta: f64,
+}
+
+/// How the training runs.
+#[derive(Clone, Debug)]
+pub struct Training {
+    /// Passes over the training split.
+    pub epochs: usize,
+    /// Samples of one update.
+    pub batch: usize,
+    /// Parts in which the samples of one update are processed.
+    pub accumulate: usize,
+    /// Whether the last, smaller batch of an epoch is left out.
+    pub drop_last: bool,
+    /// The largest global norm of the gradient.
+    pub clip_norm: Option<f64>,
+    /// Which adapters.
+    pub devices: Devices,
+    /// Where `devices` is set.
+    pub devices_span: Span,
+    /// When training stops early.
+    pub early_stop: Option<EarlyStop>,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Where `batch` is set.
+    pub batch_span: Span,
+}
+
+impl Program {
+    /// The split of this name.
+    pub fn split(&self, name: &str) -> Option<&Split> {
+        self.data.splits.iter().find(|split| split.name == name)
+    }
+
+    /// The source of a split.
+    pub fn source_of(&self, split: &str) -> &SourceData {
+        let split = self.split(split).unwrap_or_else(|| unreachable!("a checked split exists"));
+        &self.data.sources[split.source]
+    }
+
+    /// Sizes of the training.
+    pub fn run_shape(&self) -> RunShape {
+        let rows = self.data.splits[0].rows;
+        let batch = self.train.batch;
+        let steps = if self.train.drop_last { rows / batch } else { rows.div_ceil(batch) };
+        let steps_per_epoch = steps as u64;
+        RunShape { steps_per_epoch, total_steps: steps_per_epoch * self.train.epochs as u64 }
+    }
+
+    /// Samples of one part of an update.
+    pub fn micro_batch(&self) -> usize {
+        self.train.batch / self.train.accumulate
+    }
+}
+
+/// Files that the program was read from, for the run folder.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// Paths in the order of reading; the first is the main file.
+    pub paths: Vec<PathBuf>,
+}

@@ -1,0 +1,286 @@
+//! The table of scalar functions: name, value in f64, WGSL form, derivative.
+//!
+//! The CPU executor's vectorized f32 forms live with its other kernels; a test holds them to the values here.
+
+use super::Builder;
+use super::graph::Value;
+
+/// A function of one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unary {
+    /// `-x`
+    Negate,
+    /// `|x|`
+    Abs,
+    /// -1, 0 or 1
+    Sign,
+    /// `eˣ`
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Square root.
+    Sqrt,
+    /// `1/x`
+    Reciprocal,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `1/(1 + e⁻ˣ)`
+    Sigmoid,
+    /// `ln(1 + eˣ)`, without overflow.
+    Softplus,
+    /// The error function.
+    Erf,
+    /// Sine of radians.
+    Sin,
+    /// Cosine of radians.
+    Cos,
+    /// The largest whole number not above `x`.
+    Floor,
+    /// `x` where `x` is not below 0, else 0; keeps NaN.
+    Relu,
+    /// 1 where `x` is infinite or NaN, else 0; found by the exponent bits.
+    NonFinite,
+}
+
+/// A function of two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Binary {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Subtract,
+    /// `a · b`
+    Multiply,
+    /// `a / b`
+    Divide,
+    /// The larger; of two NaN-free numbers.
+    Max,
+    /// The smaller; of two NaN-free numbers.
+    Min,
+    /// 1 where `a < b`, else 0.
+    Less,
+    /// 1 where `a ≤ b`, else 0.
+    LessEqual,
+    /// 1 where `a = b`, else 0.
+    Equal,
+}
+
+impl Unary {
+    /// Every function, in the order of the enum.
+    pub const ALL: [Unary; 16] = [
+        Unary::Negate,
+        Unary::Abs,
+        Unary::Sign,
+        Unary::Exp,
+        Unary::Log,
+        Unary::Sqrt,
+        Unary::Reciprocal,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Softplus,
+        Unary::Erf,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Floor,
+        Unary::Relu,
+        Unary::NonFinite,
+    ];
+
+    /// Its name in listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unary::Negate => "negate",
+            Unary::Abs => "abs",
+            Unary::Sign => "sign",
+            Unary::Exp => "exp",
+            Unary::Log => "log",
+            Unary::Sqrt => "sqrt",
+            Unary::Reciprocal => "reciprocal",
+            Unary::Tanh => "tanh",
+            Unary::Sigmoid => "sigmoid",
+            Unary::Softplus => "softplus",
+            Unary::Erf => "erf",
+            Unary::Sin => "sin",
+            Unary::Cos => "cos",
+            Unary::Floor => "floor",
+            Unary::Relu => "relu",
+            Unary::NonFinite => "non_finite",
+        }
+    }
+
+    /// Its definition.
+    pub fn value(self, x: f64) -> f64 {
+        match self {
+            Unary::Negate => -x,
+            Unary::Abs => x.abs(),
+            Unary::Sign => {
+                if x > 0.0 {
+                    1.0
+                } else if x < 0.0 {
+                    -1.0
+                } else {
+                    x
+                }
+            }
+            Unary::Exp => x.exp(),
+            Unary::Log => x.ln(),
+            Unary::Sqrt => x.sqrt(),
+            Unary::Reciprocal => 1.0 / x,
+            Unary::Tanh => x.tanh(),
+            Unary::Sigmoid => {
+                if x >= 0.0 {
+                    1.0 / (1.0 + (-x).exp())
+                } else {
+                    x.exp() / (1.0 + x.exp())
+                }
+            }
+            Unary::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            Unary::Erf => erf(x),
+            Unary::Sin => x.sin(),
+            Unary::Cos => x.cos(),
+            Unary::Floor => x.floor(),
+            Unary::Relu => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
+            Unary::NonFinite => f64::from(u8::from(!x.is_finite())),
+        }
+    }
+
+    /// The gradient of `x` when `y = f(x)` and the gradient of `y` is `grad`; `None` where it is zero everywhere.
+    pub fn gradient(self, b: &mut Builder, x: Value, y: Value, grad: Value) -> Option<Value> {
+        Some(match self {
+            Unary::Negate => b.unary(Unary::Negate, grad),
+            Unary::Abs => {
+                let sign = b.unary(Unary::Sign, x);
+                b.mul(grad, sign)
+            }
+            Unary::Exp => b.mul(grad, y),
+            Unary::Log => b.div(grad, x),
+            Unary::Sqrt => {
+                let half = b.scale(grad, 0.5);
+                b.div(half, y)
+            }
+            Unary::Reciprocal => {
+                let square = b.mul(y, y);
+                let product = b.mul(grad, square);
+                b.unary(Unary::Negate, product)
+            }
+            Unary::Tanh => {
+                let square = b.mul(y, y);
+                let slope = b.one_minus(square);
+                b.mul(grad, slope)
+            }
+            Unary::Sigmoid => {
+                let rest = b.one_minus(y);
+                let slope = b.mul(y, rest);
+                b.mul(grad, slope)
+            }
+            Unary::Softplus => {
+                let slope = b.unary(Unary::Sigmoid, x);
+                b.mul(grad, slope)
+            }
+            Unary::Erf => {
+                let square = b.mul(x, x);
+                let exponent = b.unary(Unary::Negate, square);
+                let bell = b.unary(Unary::Exp, exponent);
+                let slope = b.scale(bell, std::f64::consts::FRAC_2_SQRT_PI);
+                b.mul(grad, slope)
+            }
+            Unary::Sin => {
+                let slope = b.unary(Unary::Cos, x);
+                b.mul(grad, slope)
+            }
+            Unary::Cos => {
+                let sine = b.unary(Unary::Sin, x);
+                let product = b.mul(grad, sine);
+                b.unary(Unary::Negate, product)
+            }
+            Unary::Relu => {
+                // PyTorch's choice at 0 is 0.
+                let zero = b.like(x, 0.0);
+                let positive = b.binary(Binary::Less, zero, x);
+                b.select(positive, grad, zero)
+            }
+            Unary::Sign | Unary::Floor | Unary::NonFinite => return None,
+        })
+    }
+}
+
+impl Binary {
+    /// Every function, in the order of the enum.
+    pub const ALL: [Binary; 9] = [
+        Binary::Add,
+        Binary::Subtract,
+        Binary::Multiply,
+        Binary::Divide,
+        Binary::Max,
+        Binary::Min,
+        Binary::Less,
+        Binary::LessEqual,
+        Binary::Equal,
+    ];
+
+    /// Its name in listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Binary::Add => "add",
+            Binary::Subtract => "subtract",
+            Binary::Multiply => "multiply",
+            Binary::Divide => "divide",
+            Binary::Max => "max",
+            Binary::Min => "min",
+            Binary::Less => "less",
+            Binary::LessEqual => "less_equal",
+            Binary::Equal => "equal",
+        }
+    }
+
+    /// Whether the result is 1.0 or 0.0 whatever the operands' type.
+    pub fn is_comparison(self) -> bool {
+        matches!(self, Binary::Less | Binary::LessEqual | Binary::Equal)
+    }
+
+    /// Whether the operands may be swapped.
+    pub fn is_commutative(self) -> bool {
+        matches!(self, Binary::Add | Binary::Multiply | Binary::Max | Binary::Min | Binary::Equal)
+    }
+
+    /// Its definition.
+    pub fn value(self, a: f64, b: f64) -> f64 {
+        match self {
+            Binary::Add => a + b,
+            Binary::Subtract => a - b,
+            Binary::Multiply => a * b,
+            Binary::Divide => a / b,
+            Binary::Max => a.max(b),
+            Binary::Min => a.min(b),
+            Binary::Less => f64::from(u8::from(a < b)),
+            Binary::LessEqual => f64::from(u8::from(a <= b)),
+            Binary::Equal => f64::from(u8::from(a == b)),
+        }
+    }
+}
+
+/// The error function to about 1e-15: its series near 0, the continued fraction of `erfc` beyond.
+fn erf(x: f64) -> f64 {
+    let a = x.abs();
+    let value = if a < 3.0 {
+        let (mut term, mut sum, mut n) = (a, a, 0.0);
+        while term.abs() > 1e-18 * sum.abs() {
+            n += 1.0;
+            term *= -a * a / n;
+            sum += term / (2.0 * n + 1.0);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    } else if a < 6.0 {
+        let fraction = (1..=60).rev().fold(a, |tail, k| a + f64::from(k) / 2.0 / tail);
+        1.0 - (-a * a).exp() / (fraction * std::f64::consts::PI.sqrt())
+    } else {
+        1.0
+    };
+    if x.is_nan() { x } else { value.copysign(x) }
+}

@@ -1,0 +1,361 @@
+//! The interface between the compiler and its executors: kernel families over buffers.
+
+use crate::ir::{Binary, ConvGeometry, DType, DataId, PoolGeometry, ReduceKind, Shape, StateId, Unary};
+
+/// Where a buffer lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In the arena of the plan, at this offset in 4-byte words; without content between steps.
+    Arena(usize),
+    /// A state, shared by all plans of a session.
+    State(StateId),
+    /// A resident data set.
+    Data(DataId),
+    /// The row that the host gives for each step, at this offset in 4-byte words.
+    Step(usize),
+}
+
+/// A dense buffer of `len` elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufferRef {
+    /// Where it lives.
+    pub place: Place,
+    /// How many elements it has.
+    pub len: usize,
+    /// Their type. `U8` occurs only in data sets and reads as `f32`.
+    pub dtype: DType,
+}
+
+/// A register of a [`Body`]: the index of the instruction that sets it.
+pub type Reg = u16;
+
+/// How an element index follows from the position in the iteration space.
+///
+/// `index = offset + Σ position[axis]·strides[axis] + Σ register·stride`. Strides count elements of the buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Access {
+    /// The constant part.
+    pub offset: usize,
+    /// One stride for each axis of the iteration space; 0 where the element does not depend on the axis.
+    pub strides: Vec<usize>,
+    /// Registers of type `u32` that take part, with their strides. The compiler has clamped them, so that the
+    /// index is always inside the buffer.
+    pub indirect: Vec<(Reg, usize)>,
+}
+
+/// Reads one element of a buffer for each position.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Load {
+    /// Index into [`KernelKind::Pointwise::inputs`] or [`KernelKind::Reduce::inputs`].
+    pub input: usize,
+    /// Which element.
+    pub access: Access,
+}
+
+/// One instruction of a body; sets the register of its own index. Registers hold `f32` or `u32`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Instr {
+    /// An element of an input; `u8` becomes `f32`.
+    Load(Load),
+    /// A number.
+    Float(f32),
+    /// A whole number.
+    Word(u32),
+    /// The position along an axis of the iteration space, plus an offset; `u32`.
+    Position {
+        /// The axis.
+        axis: usize,
+        /// What is added.
+        offset: u32,
+    },
+    /// `f(x)` of floats.
+    Unary(Unary, Reg),
+    /// `f(a, b)` of two floats or two words (comparisons give a float; words know only add, subtract (wrapping),
+    /// multiply (wrapping), max, min and the comparisons).
+    Binary(Binary, Reg, Reg),
+    /// `condition ≠ 0 ? a : b`; the condition is a float.
+    Select(Reg, Reg, Reg),
+    /// Float to word, truncating; negative and NaN give 0.
+    ToWord(Reg),
+    /// Word to float.
+    ToFloat(Reg),
+    /// [`crate::ir::random::uniform`] of `seed_low, seed_high, step, index` registers; a float.
+    Random {
+        /// The stream.
+        stream: u32,
+        /// The registers of both seed words, the step and the index.
+        operands: [Reg; 4],
+    },
+}
+
+/// A straight program run for each position of an iteration space.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Body {
+    /// Instructions in order; operands are registers of earlier ones.
+    pub instrs: Vec<Instr>,
+}
+
+impl Body {
+    /// Type of each register.
+    pub fn types(&self, inputs: &[BufferRef]) -> Vec<DType> {
+        let mut types: Vec<DType> = Vec::with_capacity(self.instrs.len());
+        for instr in &self.instrs {
+            types.push(match instr {
+                Instr::Load(load) if inputs[load.input].dtype == DType::U32 => DType::U32,
+                Instr::Load(_) | Instr::Float(_) | Instr::Unary(..) | Instr::ToFloat(_) | Instr::Random { .. } => {
+                    DType::F32
+                }
+                Instr::Word(_) | Instr::Position { .. } | Instr::ToWord(_) => DType::U32,
+                Instr::Binary(function, a, _) if !function.is_comparison() => types[usize::from(*a)],
+                Instr::Binary(..) => DType::F32,
+                Instr::Select(_, a, _) => types[usize::from(*a)],
+            });
+        }
+        types
+    }
+}
+
+/// Writes a register to a buffer at each position; different positions write different elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// The register.
+    pub reg: Reg,
+    /// The buffer.
+    pub output: BufferRef,
+    /// Which element; never indirect.
+    pub access: Access,
+}
+
+/// A register reduced over the inner part of the iteration space.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reduction {
+    /// The register; a float.
+    pub reg: Reg,
+    /// What is computed.
+    pub kind: ReduceKind,
+    /// One element for each position of the kept axes, in their order, dense.
+    pub output: BufferRef,
+}
+
+/// What a kernel does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KernelKind {
+    /// Runs `body` at every position of `shape`. An output may be the same buffer as an input if every load of it
+    /// reads, at each position, the very element that the store writes there.
+    Pointwise {
+        /// The iteration space.
+        shape: Shape,
+        /// Buffers that the loads name.
+        inputs: Vec<BufferRef>,
+        /// The program.
+        body: Body,
+        /// What is written.
+        stores: Vec<Store>,
+    },
+    /// Runs `body` at every position of `shape` and reduces over the axes from `kept` on: the first `kept` axes
+    /// are the kept ones, the rest are reduced. (Accesses carry any permutation of axes.)
+    Reduce {
+        /// The iteration space: kept axes, then reduced axes.
+        shape: Shape,
+        /// How many axes are kept.
+        kept: usize,
+        /// Buffers that the loads name.
+        inputs: Vec<BufferRef>,
+        /// The program.
+        body: Body,
+        /// What is computed.
+        reductions: Vec<Reduction>,
+    },
+    /// `out [m, n] = a · b`; see [`crate::ir::Op::MatMul`] for how operands are stored.
+    MatMul {
+        /// Rows of the result.
+        m: usize,
+        /// Columns of the result.
+        n: usize,
+        /// Length of the sums.
+        k: usize,
+        /// `a` is stored `[k, m]`.
+        transpose_a: bool,
+        /// `b` is stored `[n, k]`.
+        transpose_b: bool,
+        /// The left operand.
+        a: BufferRef,
+        /// The right operand.
+        b: BufferRef,
+        /// The result.
+        out: BufferRef,
+    },
+    /// `out = conv(x, weight)`
+    Conv2d {
+        /// The sizes.
+        geometry: ConvGeometry,
+        /// Images.
+        x: BufferRef,
+        /// Filters.
+        weight: BufferRef,
+        /// The result.
+        out: BufferRef,
+    },
+    /// The gradient of the images.
+    Conv2dInputGrad {
+        /// The sizes.
+        geometry: ConvGeometry,
+        /// Filters.
+        weight: BufferRef,
+        /// The gradient of the convolution's result.
+        grad: BufferRef,
+        /// The gradient of the images.
+        out: BufferRef,
+    },
+    /// The gradient of the filters.
+    Conv2dWeightGrad {
+        /// The sizes.
+        geometry: ConvGeometry,
+        /// Images.
+        x: BufferRef,
+        /// The gradient of the convolution's result.
+        grad: BufferRef,
+        /// The gradient of the filters.
+        out: BufferRef,
+    },
+    /// The largest of each window.
+    MaxPool {
+        /// The sizes.
+        geometry: PoolGeometry,
+        /// Images.
+        x: BufferRef,
+        /// The result.
+        out: BufferRef,
+    },
+    /// The gradient of the images of a max pool.
+    MaxPoolGrad {
+        /// The sizes.
+        geometry: PoolGeometry,
+        /// Images.
+        x: BufferRef,
+        /// The gradient of the pool's result.
+        grad: BufferRef,
+        /// The gradient of the images.
+        out: BufferRef,
+    },
+    /// The mean of each window.
+    AvgPool {
+        /// The sizes.
+        geometry: PoolGeometry,
+        /// Images.
+        x: BufferRef,
+        /// The result.
+        out: BufferRef,
+    },
+    /// The gradient of the images of an average pool.
+    AvgPoolGrad {
+        /// The sizes.
+        geometry: PoolGeometry,
+        /// The gradient of the pool's result.
+        grad: BufferRef,
+        /// The gradient of the images.
+        out: BufferRef,
+    },
+    /// Copies a buffer; same length, 4-byte elements.
+    Copy {
+        /// From.
+        from: BufferRef,
+        /// To.
+        to: BufferRef,
+    },
+}
+
+/// One launch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// What it does.
+    pub kind: KernelKind,
+    /// What it computes, for listings and messages: `relu·add (model.2)`.
+    pub name: String,
+}
+
+/// Where each input lies in the row that the host gives for each step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepLayout {
+    /// Name, offset in words, length in words and type of each input.
+    pub inputs: Vec<(String, usize, usize, DType)>,
+    /// Words of a row.
+    pub words: usize,
+}
+
+/// A step ready to run: kernels in order over one arena.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Kernels in order.
+    pub kernels: Vec<Kernel>,
+    /// Words of the arena.
+    pub arena_words: usize,
+    /// The step's inputs.
+    pub step: StepLayout,
+    /// The data sets that it reads, by [`DataId`]; named as in [`crate::ir::DataInfo`].
+    pub data: Vec<crate::ir::DataInfo>,
+}
+
+impl Kernel {
+    /// The buffers that it reads.
+    pub fn inputs(&self) -> Vec<BufferRef> {
+        match &self.kind {
+            KernelKind::Pointwise { inputs, .. } | KernelKind::Reduce { inputs, .. } => inputs.clone(),
+            KernelKind::MatMul { a, b, .. } => vec![*a, *b],
+            KernelKind::Conv2d { x, weight, .. } => vec![*x, *weight],
+            KernelKind::Conv2dInputGrad { weight, grad, .. } => vec![*weight, *grad],
+            KernelKind::Conv2dWeightGrad { x, grad, .. } | KernelKind::MaxPoolGrad { x, grad, .. } => vec![*x, *grad],
+            KernelKind::MaxPool { x, .. } | KernelKind::AvgPool { x, .. } => vec![*x],
+            KernelKind::AvgPoolGrad { grad, .. } => vec![*grad],
+            KernelKind::Copy { from, .. } => vec![*from],
+        }
+    }
+
+    /// The buffers that it writes.
+    pub fn outputs(&self) -> Vec<BufferRef> {
+        match &self.kind {
+            KernelKind::Pointwise { stores, .. } => stores.iter().map(|store| store.output).collect(),
+            KernelKind::Reduce { reductions, .. } => reductions.iter().map(|reduction| reduction.output).collect(),
+            KernelKind::MatMul { out, .. }
+            | KernelKind::Conv2d { out, .. }
+            | KernelKind::Conv2dInputGrad { out, .. }
+            | KernelKind::Conv2dWeightGrad { out, .. }
+            | KernelKind::MaxPool { out, .. }
+            | KernelKind::MaxPoolGrad { out, .. }
+            | KernelKind::AvgPool { out, .. }
+            | KernelKind::AvgPoolGrad { out, .. } => vec![*out],
+            KernelKind::Copy { to, .. } => vec![*to],
+        }
+    }
+
+    /// The family's name for listings.
+    pub fn family(&self) -> &'static str {
+        match self.kind {
+            KernelKind::Pointwise { .. } => "pointwise",
+            KernelKind::Reduce { .. } => "reduce",
+            KernelKind::MatMul { .. } => "matmul",
+            KernelKind::Conv2d { .. } => "conv2d",
+            KernelKind::Conv2dInputGrad { .. } => "conv2d_input_grad",
+            KernelKind::Conv2dWeightGrad { .. } => "conv2d_weight_grad",
+            KernelKind::MaxPool { .. } => "max_pool",
+            KernelKind::MaxPoolGrad { .. } => "max_pool_grad",
+            KernelKind::AvgPool { .. } => "avg_pool",
+            KernelKind::AvgPoolGrad { .. } => "avg_pool_grad",
+            KernelKind::Copy { .. } => "copy",
+        }
+    }
+
+    /// Floating-point operations of products and convolutions, two for each multiply-add; 0 for the rest.
+    pub fn flops(&self) -> u64 {
+        match &self.kind {
+            KernelKind::MatMul { m, n, k, .. } => 2 * (m * n * k) as u64,
+            KernelKind::Conv2d { geometry: g, .. }
+            | KernelKind::Conv2dInputGrad { geometry: g, .. }
+            | KernelKind::Conv2dWeightGrad { geometry: g, .. } => {
+                let taps = g.channels / g.groups * g.kernel[0] * g.kernel[1];
+                2 * (g.batch * g.filters * g.output[0] * g.output[1] * taps) as u64
+            }
+            _ => 0,
+        }
+    }
+}

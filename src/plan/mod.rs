@@ -1,0 +1,215 @@
+//! From a graph to what a device runs: kernels in order, and a place in memory for everything.
+
+mod fuse;
+mod inline;
+pub mod kernel;
+mod memory;
+pub mod print;
+
+use std::collections::HashMap;
+
+use crate::ir::graph::count;
+use crate::ir::{Graph, Op, States, Value};
+use fuse::{Group, Grouping, Work, dense_strides};
+pub use kernel::{
+    Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Reduction, Reg, StepLayout, Store,
+};
+use memory::Life;
+
+/// A tensor of the arena, for messages about memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// What it is: the operation and the layer.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: usize,
+}
+
+/// Plans a graph that has been through the passes.
+pub fn plan(graph: &Graph, states: &States) -> Plan {
+    let grouping = fuse::group(graph);
+    Planner::new(graph, states, &grouping).plan()
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    states: &'a States,
+    grouping: &'a Grouping,
+    places: HashMap<Value, Place>,
+    step: StepLayout,
+    offsets: Vec<usize>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(graph: &'a Graph, states: &'a States, grouping: &'a Grouping) -> Planner<'a> {
+        let mut step = StepLayout::default();
+        let mut offsets = Vec::new();
+        for input in &graph.inputs {
+            let words = count(&input.shape);
+            offsets.push(step.words);
+            step.inputs.push((input.name.clone(), step.words, words, input.dtype));
+            step.words += words;
+        }
+        Planner { graph, states, grouping, places: HashMap::new(), step, offsets }
+    }
+
+    fn plan(mut self) -> Plan {
+        let arena_words = self.place_all();
+        let mut kernels: Vec<Kernel> = self.grouping.groups.iter().map(|group| self.kernel(group)).collect();
+        // A sum over nothing or a copy onto itself leaves no work.
+        kernels.retain(|kernel| !matches!(&kernel.kind, KernelKind::Copy { from, to } if from.place == to.place));
+        Plan { kernels, arena_words, step: self.step, data: self.graph.data.clone() }
+    }
+
+    fn place_all(&mut self) -> usize {
+        let mut lives: Vec<(Value, Life)> = Vec::new();
+        let mut at: HashMap<Value, usize> = HashMap::new();
+        for (index, group) in self.grouping.groups.iter().enumerate() {
+            for &output in &group.outputs {
+                if self.grouping.in_place.contains_key(&output) || at.contains_key(&output) {
+                    continue;
+                }
+                at.insert(output, lives.len());
+                let words = count(self.graph.shape(output));
+                lives.push((output, Life { words, first: index, last: index }));
+            }
+            for touched in group.inputs.iter().chain(&group.outputs) {
+                if let Some(&position) = at.get(touched) {
+                    lives[position].1.last = index;
+                }
+            }
+        }
+        let (offsets, words) = memory::place(&lives.iter().map(|(_, life)| *life).collect::<Vec<_>>());
+        for ((value, _), offset) in lives.iter().zip(offsets) {
+            self.places.insert(*value, Place::Arena(offset));
+        }
+        words
+    }
+
+    fn buffer(&self, value: Value) -> BufferRef {
+        let root = self.grouping.alias[value.index()];
+        let node = self.graph.node(root);
+        let place = match node.op {
+            Op::State(id) => Place::State(id),
+            Op::Data(id) => Place::Data(id),
+            Op::Input(id) => Place::Step(self.offsets[id.0 as usize]),
+            _ => match self.grouping.in_place.get(&root) {
+                Some(&state) => Place::State(state),
+                None => self.places[&root],
+            },
+        };
+        BufferRef { place, len: count(&node.shape), dtype: node.dtype }
+    }
+
+    fn kernel(&self, group: &Group) -> Kernel {
+        let inputs = || group.inputs.iter().map(|&input| self.buffer(input)).collect::<Vec<_>>();
+        let kind = match &group.work {
+            Work::Pointwise { shape, body, results } => {
+                let access = Access { offset: 0, strides: dense_strides(shape), indirect: Vec::new() };
+                let store = |(&output, &reg): (&Value, &Reg)| Store {
+                    reg,
+                    output: self.buffer(output),
+                    access: access.clone(),
+                };
+                let stores = group.outputs.iter().zip(results).map(store).collect();
+                KernelKind::Pointwise { shape: shape.clone(), inputs: inputs(), body: body.clone(), stores }
+            }
+            Work::Part { shape, body, result, axis, start } => {
+                let strides = dense_strides(self.graph.shape(group.outputs[0]));
+                let access = Access { offset: start * strides[*axis], strides, indirect: Vec::new() };
+                let stores = vec![Store { reg: *result, output: self.buffer(group.outputs[0]), access }];
+                KernelKind::Pointwise { shape: shape.clone(), inputs: inputs(), body: body.clone(), stores }
+            }
+            Work::Reduce { shape, kept, body, results } => {
+                let reduction = |(&output, &(kind, reg)): (&Value, &(crate::ir::ReduceKind, Reg))| Reduction {
+                    reg,
+                    kind,
+                    output: self.buffer(output),
+                };
+                let reductions = group.outputs.iter().zip(results).map(reduction).collect();
+                KernelKind::Reduce {
+                    shape: shape.clone(),
+                    kept: *kept,
+                    inputs: inputs(),
+                    body: body.clone(),
+                    reductions,
+                }
+            }
+            Work::Single(value) => self.single(*value),
+            Work::Copy(state, value) => {
+                let from = self.buffer(*value);
+                let to = BufferRef { place: Place::State(*state), ..from };
+                KernelKind::Copy { from, to }
+            }
+        };
+        Kernel { kind, name: self.name(group) }
+    }
+
+    fn single(&self, value: Value) -> KernelKind {
+        let node = self.graph.node(value);
+        let operand = |position: usize| self.buffer(node.operands[position]);
+        let out = self.buffer(value);
+        match node.op {
+            Op::MatMul { transpose_a, transpose_b } => {
+                let left = self.graph.shape(node.operands[0]);
+                let k = if transpose_a { left[0] } else { left[1] };
+                let (m, n) = (node.shape[0], node.shape[1]);
+                KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a: operand(0), b: operand(1), out }
+            }
+            Op::Conv2d(geometry) => KernelKind::Conv2d { geometry, x: operand(0), weight: operand(1), out },
+            Op::Conv2dInputGrad(geometry) => {
+                KernelKind::Conv2dInputGrad { geometry, weight: operand(0), grad: operand(1), out }
+            }
+            Op::Conv2dWeightGrad(geometry) => {
+                KernelKind::Conv2dWeightGrad { geometry, x: operand(0), grad: operand(1), out }
+            }
+            Op::MaxPool(geometry) => KernelKind::MaxPool { geometry, x: operand(0), out },
+            Op::MaxPoolGrad(geometry) => KernelKind::MaxPoolGrad { geometry, x: operand(0), grad: operand(1), out },
+            Op::AvgPool(geometry) => KernelKind::AvgPool { geometry, x: operand(0), out },
+            Op::AvgPoolGrad(geometry) => KernelKind::AvgPoolGrad { geometry, grad: operand(0), out },
+            _ => unreachable!("`{}` is fused, not a kernel of its own", node.op.name()),
+        }
+    }
+
+    /// What a kernel computes, for listings.
+    fn name(&self, group: &Group) -> String {
+        let describe = |value: Value| {
+            let node = self.graph.node(value);
+            let named = self.graph.names.iter().find(|(other, _)| *other == value).map(|(_, name)| name.clone());
+            named.unwrap_or_else(|| node.op.name().to_owned())
+        };
+        let mut parts: Vec<String> = Vec::new();
+        for &output in &group.outputs {
+            let text = match self.grouping.in_place.get(&output) {
+                Some(&state) => format!("{}←{}", self.states.info(state).name, describe(output)),
+                None => describe(output),
+            };
+            if !parts.contains(&text) {
+                parts.push(text);
+            }
+        }
+        if let Work::Copy(state, _) = group.work {
+            return format!("copy {}", self.states.info(state).name);
+        }
+        if parts.len() > 3 {
+            let rest = parts.len() - 2;
+            parts.truncate(2);
+            parts.push(format!("{rest} more"));
+        }
+        parts.join(" + ")
+    }
+}
+
+/// The tensors that share a plan's arena, largest first.
+pub fn arena_tensors(plan: &Plan) -> Vec<Tensor> {
+    let mut tensors: Vec<Tensor> = Vec::new();
+    for kernel in &plan.kernels {
+        for buffer in kernel.outputs() {
+            if let Place::Arena(_) = buffer.place {
+                tensors.push(Tensor { name: kernel.name.clone(), bytes: buffer.len * 4 });
+            }
+        }
+    }
+    tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.bytes));
+    tensors
+}

@@ -1,0 +1,166 @@
+//! Checkpoints: the model's tensors (and, to go on, the optimizer's) in safetensors files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::formats::atomic::write_atomic;
+use crate::formats::safetensors::{Element, Tensor, Tensors, write};
+use crate::formats::{Disk, FormatError};
+use crate::ir::{DType, StateId, StateKind, States};
+
+/// The format's version; older programs refuse newer files.
+const FORMAT: u32 = 1;
+
+/// The words of every state that a checkpoint can hold, by name.
+pub type Snapshot = BTreeMap<String, Vec<u32>>;
+
+/// What is known of a checkpoint beside its tensors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Meta {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Updates done.
+    pub step: u64,
+    /// The seed of the training.
+    pub seed: u64,
+}
+
+/// Why a checkpoint cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file is missing, damaged or cannot be written.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The file is no checkpoint of this program's.
+    #[error("`{path}` is not a checkpoint that can be read: {reason}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file belongs to another model.
+    #[error("`{path}` is of another model: {reason}")]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Which tensors are missing, unexpected or of another shape.
+        reason: String,
+    },
+}
+
+/// SHA-256 over the names, shapes and words of the model's tensors, in the order of their names.
+pub fn weights_sha256(states: &States, snapshot: &Snapshot) -> String {
+    let mut hash = Sha256::new();
+    for (name, words) in snapshot {
+        let Some(id) = states.find(name) else { continue };
+        let info = states.info(id);
+        if matches!(info.kind, StateKind::Weight | StateKind::Buffer) {
+            hash.update(name.as_bytes());
+            hash.update([0]);
+            for size in &info.shape {
+                hash.update((*size as u64).to_le_bytes());
+            }
+            for word in words {
+                hash.update(word.to_le_bytes());
+            }
+        }
+    }
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Which states a checkpoint holds.
+pub fn is_kept(kind: StateKind, with_optimizer: bool) -> bool {
+    match kind {
+        StateKind::Weight | StateKind::Buffer => true,
+        StateKind::Optimizer => with_optimizer,
+        StateKind::Metric => false,
+    }
+}
+
+/// Writes a checkpoint; the file is the old one or the new one, never neither.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save(path: &Path, states: &States, snapshot: &Snapshot, meta: &Meta) -> Result<(), CheckpointError> {
+    let tensors: Vec<(&str, Tensor)> = snapshot
+        .iter()
+        .filter_map(|(name, words)| {
+            let info = states.info(states.find(name)?);
+            let dtype = if info.dtype == DType::U32 { Element::U32 } else { Element::F32 };
+            Some((name.as_str(), Tensor { dtype, shape: &info.shape, data: bytemuck::cast_slice(words) }))
+        })
+        .collect();
+    let metadata = [
+        ("format".to_owned(), FORMAT.to_string()),
+        ("epoch".to_owned(), meta.epoch.to_string()),
+        ("step".to_owned(), meta.step.to_string()),
+        ("seed".to_owned(), meta.seed.to_string()),
+    ];
+    Ok(write_atomic(path, &write(&tensors, &metadata.into_iter().collect()))?)
+}
+
+/// Reads a checkpoint of a model with these states.
+///
+/// # Errors
+/// When the file is missing, damaged, or of another model.
+pub fn load(path: &Path, states: &States, with_optimizer: bool) -> Result<(Snapshot, Meta), CheckpointError> {
+    let file = Tensors::read(&Disk, path)?;
+    let malformed = |reason: String| CheckpointError::Malformed { path: path.to_path_buf(), reason };
+    let number = |name: &str| {
+        let text = file.metadata.get(name).ok_or_else(|| malformed(format!("it has no `{name}`")))?;
+        text.parse::<u64>().map_err(|_| malformed(format!("its `{name}` is not a whole number")))
+    };
+    let format = number("format")?;
+    if format > u64::from(FORMAT) {
+        return Err(malformed(format!("it was written by format {format}, this reads up to {FORMAT}")));
+    }
+    let meta = Meta { epoch: number("epoch")? as usize, step: number("step")?, seed: number("seed")? };
+    let reason = differences(&file, states, with_optimizer);
+    if !reason.is_empty() {
+        return Err(CheckpointError::Mismatch { path: path.to_path_buf(), reason: reason.join("; ") });
+    }
+    let mut snapshot = Snapshot::new();
+    for info in states.infos().iter().filter(|info| is_kept(info.kind, with_optimizer)) {
+        if let Some(tensor) = file.get(&info.name) {
+            let words = tensor.data.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+            snapshot.insert(info.name.clone(), words.collect());
+        }
+    }
+    Ok((snapshot, meta))
+}
+
+/// Which tensors are missing, unexpected, or of another shape or type.
+fn differences(file: &Tensors, states: &States, with_optimizer: bool) -> Vec<String> {
+    let mut all = Vec::new();
+    for info in states.infos().iter().filter(|info| is_kept(info.kind, with_optimizer)) {
+        let dtype = if info.dtype == DType::U32 { Element::U32 } else { Element::F32 };
+        match file.get(&info.name) {
+            None => all.push(format!("`{}` is missing", info.name)),
+            Some(tensor) if tensor.shape != info.shape => {
+                all.push(format!("`{}` has the shape {:?}, not {:?}", info.name, tensor.shape, info.shape));
+            }
+            Some(tensor) if tensor.dtype != dtype => {
+                all.push(format!("`{}` has the type {:?}, not {dtype:?}", info.name, tensor.dtype));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in file.names().filter(|name| !name.starts_with("optimizer.")) {
+        if states.find(name).is_none() {
+            all.push(format!("`{name}` is not in the model"));
+        }
+    }
+    all
+}
+
+/// The ids and words of a snapshot's states.
+pub fn words_of<'a>(states: &States, snapshot: &'a Snapshot) -> Vec<(StateId, &'a [u32])> {
+    snapshot.iter().filter_map(|(name, words)| Some((states.find(name)?, &words[..]))).collect()
+}
