@@ -60,7 +60,8 @@ fn render_human(
         return Ok(());
     }
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_wrap_lines(false).with_context_lines(1);
+    let handler =
+        GraphicalReportHandler::new_themed(theme).with_links(false).with_wrap_lines(false).with_context_lines(1);
     let paint = |style: &str, text: &str| if color { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_string() };
     for diagnostic in diagnostics.iter().take(MAX_SHOWN) {
         let mut text = String::new();
@@ -280,7 +281,7 @@ impl miette::SourceCode for Excerpt<'_> {
             0 => self.line_column(start),
             _ => self.line_column(from),
         };
-        let data = self.text[from..to].as_bytes();
+        let data = &self.text.as_bytes()[from..to];
         let place = SourceSpan::from((from, to - from));
         let lines = self.text[from..to].matches('\n').count().max(1);
         Ok(Box::new(MietteSpanContents::new_named(self.name.clone(), data, place, line - 1, column - 1, lines)))
@@ -373,7 +374,9 @@ fn printable(text: &str) -> String {
         '\u{0}'..='\u{1F}' | '\u{7F}' => '?',
         '\u{80}'..='\u{9F}' => '¿',
         // Marks that reorder the text around them, and the byte order mark.
-        '\u{200B}' | '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => '\u{FFFD}',
+        '\u{200B}' | '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => {
+            '\u{FFFD}'
+        }
         _ => c,
     };
     text.chars().map(replace).collect()

@@ -95,15 +95,19 @@ fn for_programs() {
 #[test]
 fn notes_warnings_and_labels_in_two_files() {
     let mut sources = Sources::default();
-    let (main, blocks) = (sources.add("main.nnopt", "include \"b\"\nhead(3)\n"), sources.add("b.nnopt", "block head() {}\n"));
-    let diagnostic = Diagnostic::warning(Code("E9999"), Span::new(main, 17, 18), "`head` takes no arguments, found `3`")
-        .label("one argument")
-        .also(Span::new(blocks, 6, 10), "`head` is declared here")
-        .note("blocks take what their parameters say")
-        .help("remove it");
+    let (main, blocks) =
+        (sources.add("main.nnopt", "include \"b\"\nhead(3)\n"), sources.add("b.nnopt", "block head() {}\n"));
+    let diagnostic =
+        Diagnostic::warning(Code("E9999"), Span::new(main, 17, 18), "`head` takes no arguments, found `3`")
+            .label("one argument")
+            .also(Span::new(blocks, 6, 10), "`head` is declared here")
+            .note("blocks take what their parameters say")
+            .help("remove it");
     let text = rendered(&[diagnostic], &sources, Format::Human);
     assert!(text.starts_with("  ⚠ warning[E9999]: `head` takes no arguments, found `3`\n"), "{text}");
-    for part in ["main.nnopt:2:6", "b.nnopt:1:7", "`head` is declared here", "note: blocks", "help: remove it", "1 warning\n"] {
+    for part in
+        ["main.nnopt:2:6", "b.nnopt:1:7", "`head` is declared here", "note: blocks", "help: remove it", "1 warning\n"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -144,7 +148,8 @@ fn control_characters_do_not_reach_the_terminal() {
 
 #[test]
 fn long_lines_and_long_labels_are_shown_in_part() {
-    let (diagnostics, sources) = parsed(&format!("model {{ {}@ {} }}", "relu -> ".repeat(10_000), "relu -> ".repeat(10_000)));
+    let (diagnostics, sources) =
+        parsed(&format!("model {{ {}@ {} }}", "relu -> ".repeat(10_000), "relu -> ".repeat(10_000)));
     let text = rendered(&diagnostics, &sources, Format::Human);
     assert!(text.contains('@') && text.len() < 3000, "{}", text.len());
     let mut sources = Sources::default();
