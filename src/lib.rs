@@ -10,6 +10,7 @@ pub mod library;
 pub mod lower;
 pub mod passes;
 pub mod plan;
+pub mod report;
 pub mod schema;
 pub mod source;
 pub mod syntax;
