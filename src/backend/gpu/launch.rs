@@ -15,13 +15,22 @@ pub(super) struct Target {
     pub scratch: usize,
 }
 
+/// A word of the parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Param {
+    /// Where this place begins in its binding, in words.
+    Begin(Place),
+    /// A number.
+    Word(u32),
+}
+
 /// One dispatch.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
     /// WGSL with the entry point `main`.
     pub text: String,
-    /// Word `i` of the parameters is where this place begins in its binding.
-    pub params: Vec<Place>,
+    /// The words of the parameters.
+    pub params: Vec<Param>,
     /// Workgroups along x and y.
     pub groups: [u32; 2],
     /// Rough count of arithmetic operations and memory accesses.

@@ -19,8 +19,8 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
-    /// Parameters (at a dynamic offset), arena, states, step row (at a dynamic offset), data sets.
-    pub fn new(gpu: &Gpu) -> Bindings {
+    /// Parameters (so many bytes, at a dynamic offset), arena, states, step row (at a dynamic offset), data sets.
+    pub fn new(gpu: &Gpu, params_bytes: u64) -> Bindings {
         let entry = |binding: u32| {
             let (ty, dynamic) = match binding {
                 PARAMS => (wgpu::BufferBindingType::Uniform, true),
@@ -33,16 +33,15 @@ impl Bindings {
                 ty: wgpu::BindingType::Buffer {
                     ty,
                     has_dynamic_offset: dynamic,
-                    min_binding_size: NonZeroU64::new(16),
+                    min_binding_size: NonZeroU64::new(if binding == PARAMS { params_bytes } else { 16 }),
                 },
                 count: None,
             }
         };
         let entries: Vec<_> = (PARAMS..DATA + DATA_SLOTS as u32).map(entry).collect();
-        let group = gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("nnoptc"),
-            entries: &entries,
-        });
+        let group = gpu
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("nnoptc"), entries: &entries });
         let pipeline = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some("nnoptc"),
             bind_group_layouts: &[Some(&group)],

@@ -11,7 +11,7 @@ use crate::plan::{Place, Plan};
 use super::adapters::Adapter;
 use super::check;
 use super::device::Gpu;
-use super::launch::{Lowered, Target, lower};
+use super::launch::{Lowered, Param, Target, lower};
 use super::layout::{DataLayout, DataRange, StateLayout};
 use super::pipelines::{self, Bindings};
 use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES, STEP};
@@ -73,12 +73,16 @@ impl GpuSession {
         let state_layout = StateLayout::new(setup.states);
         let max_bytes = gpu.limits.max_storage_buffer_binding_size.min(gpu.limits.max_buffer_size);
         let data_layout = DataLayout::new(setup.data, max_bytes, &gpu.name)?;
-        let lowerings: Vec<Lowering> =
-            setup.plans.iter().map(|plan| lower_plan(&gpu, plan, setup.data, &data_layout)).collect::<Result<_, _>>()?;
+        let lowerings: Vec<Lowering> = setup
+            .plans
+            .iter()
+            .map(|plan| lower_plan(&gpu, plan, setup.data, &data_layout))
+            .collect::<Result<_, _>>()?;
 
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
         let states = gpu.buffer("the weights and other states", state_layout.words as u64 * 4, storage)?;
-        let arena_words = setup.plans.iter().zip(&lowerings).map(|(plan, lowering)| plan.arena_words + lowering.scratch());
+        let arena_words =
+            setup.plans.iter().zip(&lowerings).map(|(plan, lowering)| plan.arena_words + lowering.scratch());
         let arena = gpu.buffer("the arena of a step", arena_words.max().unwrap_or(0) as u64 * 4, storage)?;
         let data = upload(&gpu, setup.data, &data_layout)?;
 
@@ -102,7 +106,7 @@ impl GpuSession {
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
         let params = gpu.buffer("the kernels' parameters", params_stride * launches().count() as u64, usage)?;
 
-        let bindings = Bindings::new(&gpu);
+        let bindings = Bindings::new(&gpu, params_stride);
         let texts: Vec<(&str, &str)> = lowerings
             .iter()
             .flat_map(|lowering| &lowering.kernels)
@@ -117,12 +121,13 @@ impl GpuSession {
             for (name, lowered) in &lowering.kernels {
                 for launch in &lowered.launches {
                     let params_offset = params_words.len() as u32 * 4;
-                    let begin = |place: &Place| match place {
-                        Place::Arena(word) | Place::Step(word) => *word as u32,
-                        Place::State(id) => state_layout.ranges[id.index()].0 as u32,
-                        Place::Data(id) => lowering.data[id.0 as usize].word as u32,
+                    let word = |param: &Param| match param {
+                        Param::Word(word) => *word,
+                        Param::Begin(Place::Arena(word) | Place::Step(word)) => *word as u32,
+                        Param::Begin(Place::State(id)) => state_layout.ranges[id.index()].0 as u32,
+                        Param::Begin(Place::Data(id)) => lowering.data[id.0 as usize].word as u32,
                     };
-                    params_words.extend(launch.params.iter().map(begin));
+                    params_words.extend(launch.params.iter().map(word));
                     params_words.resize((params_offset as usize + params_stride as usize) / 4, 0);
                     dispatches.push(Dispatch {
                         name: name.clone(),
@@ -154,8 +159,11 @@ impl GpuSession {
                 })
                 .collect();
             let layout = &bindings.group;
-            let bind_group =
-                gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("nnoptc"), layout, entries: &entries });
+            let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("nnoptc"),
+                layout,
+                entries: &entries,
+            });
             plans.push(Prepared { bind_group, dispatches, row_words: plan.step.words, row_stride });
         }
         gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&params_words));
@@ -172,7 +180,9 @@ impl GpuSession {
                 let plan = &self.plans[plan];
                 let dispatch = &plan.dispatches[index];
                 let encoder = open.encoder.get_or_insert_with(|| {
-                    self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(&dispatch.name) })
+                    self.gpu
+                        .device
+                        .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(&dispatch.name) })
                 });
                 let pass = open.pass.get_or_insert_with(|| {
                     encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
