@@ -8,6 +8,7 @@ use wgpu::{BufferUsages, PollType};
 use crate::backend::BackendError;
 
 use super::adapters::Adapter;
+use super::cache::DiskCache;
 
 /// How long the device may take for the work of one submission, which is meant to last less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,6 +27,7 @@ pub(super) struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
+    pub cache: Option<DiskCache>,
     failure: Arc<Mutex<Option<Failure>>>,
 }
 
@@ -53,7 +55,8 @@ impl Gpu {
         });
         let error = Arc::clone(&failure);
         device.on_uncaptured_error(Arc::new(move |what| note(&error, Failure::Error(what.to_string()))));
-        Ok(Gpu { name: adapter.name.clone(), software: adapter.software, device, queue, limits, failure })
+        let cache = DiskCache::open(adapter, &device);
+        Ok(Gpu { name: adapter.name.clone(), software: adapter.software, device, queue, limits, cache, failure })
     }
 
     /// Whether all is well so far.

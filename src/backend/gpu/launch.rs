@@ -121,10 +121,21 @@ fn check_indices(kernel: &Kernel) -> Result<(), String> {
     Ok(())
 }
 
+/// Words that a session on a GPU adds to the arena of a plan for intermediate results of its kernels.
+pub fn scratch_words(plan: &Plan) -> usize {
+    let target = any_gpu(plan);
+    plan.kernels.iter().filter_map(|kernel| Some(lower(kernel, &target).ok()?.scratch_words)).max().unwrap_or(0)
+}
+
+/// A GPU on which each data set has a binding of its own.
+fn any_gpu(plan: &Plan) -> Target {
+    let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
+    Target { software: false, data_slots, scratch: plan.arena_words }
+}
+
 /// The WGSL of each dispatch of a plan for a GPU, by kernel name; needs no adapter.
 pub fn wgsl(plan: &Plan) -> Vec<(String, String)> {
-    let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
-    let target = Target { software: false, data_slots, scratch: plan.arena_words };
+    let target = any_gpu(plan);
     let mut texts = Vec::new();
     for kernel in &plan.kernels {
         match lower(kernel, &target) {

@@ -89,7 +89,8 @@ pub(super) fn lower(target: &Target, product: &Product) -> Result<Lowered, Strin
 fn choose(target: &Target, product: &Product) -> Loop {
     let thin = product.rows.min(product.columns) < 8;
     match (thin, target.software) {
-        (true, _) if product.terms > 512 => Loop::Reduce,
+        // A workgroup for each of many elements would cost more than it saves.
+        (true, _) if product.terms > 512 && product.parts * product.rows * product.columns <= 1 << 16 => Loop::Reduce,
         (true, _) => Loop::Direct,
         (false, false) => Loop::Tile,
         (false, true) => {
