@@ -2,7 +2,9 @@
 
 pub mod backend;
 pub mod check;
+pub mod data;
 pub mod diagnostic;
+pub mod formats;
 pub mod ir;
 pub mod library;
 pub mod lower;
