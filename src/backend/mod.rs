@@ -1,5 +1,7 @@
 //! Executors of plans: the native CPU executor and WGSL through wgpu.
 
+pub mod gpu;
+
 use crate::ir::{DataInfo, StateId, States};
 use crate::plan::Plan;
 

@@ -1,0 +1,160 @@
+// out[row, column] = Σ a[row, term] · b[term, column]: an invocation computes 8 x 8 elements in named registers, without
+// workgroup memory. For adapters that are a CPU, where barriers and workgroup memory cost more than they save.
+//
+// Constants: PARTS, ROWS, COLUMNS, TERMS, SLICES, SLICE_TERMS, GRID_X; LANES_X, LANES_Y the invocations of a workgroup.
+// Functions of the problem, and `keep`.
+
+const TILE = 8u;
+const BLOCK = 512u;
+const ROW_BLOCKS = (ROWS + TILE * LANES_Y - 1u) / (TILE * LANES_Y);
+const COLUMN_BLOCKS = (COLUMNS + TILE * LANES_X - 1u) / (TILE * LANES_X);
+
+fn keep_row(slice: u32, part: u32, row: u32, column: u32, left: vec4<f32>, right: vec4<f32>) {
+    if (row >= ROWS) {
+        return;
+    }
+    keep(slice, part, row, column, left.x);
+    if (column + 1u < COLUMNS) {
+        keep(slice, part, row, column + 1u, left.y);
+    }
+    if (column + 2u < COLUMNS) {
+        keep(slice, part, row, column + 2u, left.z);
+    }
+    if (column + 3u < COLUMNS) {
+        keep(slice, part, row, column + 3u, left.w);
+    }
+    if (column + 4u < COLUMNS) {
+        keep(slice, part, row, column + 4u, right.x);
+    }
+    if (column + 5u < COLUMNS) {
+        keep(slice, part, row, column + 5u, right.y);
+    }
+    if (column + 6u < COLUMNS) {
+        keep(slice, part, row, column + 6u, right.z);
+    }
+    if (column + 7u < COLUMNS) {
+        keep(slice, part, row, column + 7u, right.w);
+    }
+}
+
+@compute @workgroup_size(LANES_X, LANES_Y)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
+    let block = group.y * GRID_X + group.x;
+    if (block >= SLICES * PARTS * ROW_BLOCKS * COLUMN_BLOCKS) {
+        return;
+    }
+    let row = ((block % ROW_BLOCKS) * LANES_Y + lane.y) * TILE;
+    let column = (((block / ROW_BLOCKS) % COLUMN_BLOCKS) * LANES_X + lane.x) * TILE;
+    let part = (block / (ROW_BLOCKS * COLUMN_BLOCKS)) % PARTS;
+    let slice = block / (ROW_BLOCKS * COLUMN_BLOCKS * PARTS);
+    if (row >= ROWS || column >= COLUMNS) {
+        return;
+    }
+    // Past the end, the last row or column is computed again and not kept.
+    let row_0 = row_of(part, row);
+    let row_1 = row_of(part, min(row + 1u, ROWS - 1u));
+    let row_2 = row_of(part, min(row + 2u, ROWS - 1u));
+    let row_3 = row_of(part, min(row + 3u, ROWS - 1u));
+    let row_4 = row_of(part, min(row + 4u, ROWS - 1u));
+    let row_5 = row_of(part, min(row + 5u, ROWS - 1u));
+    let row_6 = row_of(part, min(row + 6u, ROWS - 1u));
+    let row_7 = row_of(part, min(row + 7u, ROWS - 1u));
+    let column_0 = column_of(part, column);
+    let column_1 = column_of(part, min(column + 1u, COLUMNS - 1u));
+    let column_2 = column_of(part, min(column + 2u, COLUMNS - 1u));
+    let column_3 = column_of(part, min(column + 3u, COLUMNS - 1u));
+    let column_4 = column_of(part, min(column + 4u, COLUMNS - 1u));
+    let column_5 = column_of(part, min(column + 5u, COLUMNS - 1u));
+    let column_6 = column_of(part, min(column + 6u, COLUMNS - 1u));
+    let column_7 = column_of(part, min(column + 7u, COLUMNS - 1u));
+    var total_left_0 = vec4<f32>();
+    var total_right_0 = vec4<f32>();
+    var total_left_1 = vec4<f32>();
+    var total_right_1 = vec4<f32>();
+    var total_left_2 = vec4<f32>();
+    var total_right_2 = vec4<f32>();
+    var total_left_3 = vec4<f32>();
+    var total_right_3 = vec4<f32>();
+    var total_left_4 = vec4<f32>();
+    var total_right_4 = vec4<f32>();
+    var total_left_5 = vec4<f32>();
+    var total_right_5 = vec4<f32>();
+    var total_left_6 = vec4<f32>();
+    var total_right_6 = vec4<f32>();
+    var total_left_7 = vec4<f32>();
+    var total_right_7 = vec4<f32>();
+    let end = min(TERMS, (slice + 1u) * SLICE_TERMS);
+    // Sums of at most BLOCK terms are added up, since one long sum loses digits.
+    for (var first = slice * SLICE_TERMS; first < end; first += BLOCK) {
+        let last = min(end, first + BLOCK);
+        var left_0 = vec4<f32>();
+        var right_0 = vec4<f32>();
+        var left_1 = vec4<f32>();
+        var right_1 = vec4<f32>();
+        var left_2 = vec4<f32>();
+        var right_2 = vec4<f32>();
+        var left_3 = vec4<f32>();
+        var right_3 = vec4<f32>();
+        var left_4 = vec4<f32>();
+        var right_4 = vec4<f32>();
+        var left_5 = vec4<f32>();
+        var right_5 = vec4<f32>();
+        var left_6 = vec4<f32>();
+        var right_6 = vec4<f32>();
+        var left_7 = vec4<f32>();
+        var right_7 = vec4<f32>();
+        for (var index = first; index < last; index++) {
+            let term = term_of(part, index);
+            let left = vec4<f32>(load_b(term, column_0), load_b(term, column_1), load_b(term, column_2), load_b(term, column_3));
+            let right = vec4<f32>(load_b(term, column_4), load_b(term, column_5), load_b(term, column_6), load_b(term, column_7));
+            let a_0 = load_a(row_0, term);
+            left_0 += a_0 * left;
+            right_0 += a_0 * right;
+            let a_1 = load_a(row_1, term);
+            left_1 += a_1 * left;
+            right_1 += a_1 * right;
+            let a_2 = load_a(row_2, term);
+            left_2 += a_2 * left;
+            right_2 += a_2 * right;
+            let a_3 = load_a(row_3, term);
+            left_3 += a_3 * left;
+            right_3 += a_3 * right;
+            let a_4 = load_a(row_4, term);
+            left_4 += a_4 * left;
+            right_4 += a_4 * right;
+            let a_5 = load_a(row_5, term);
+            left_5 += a_5 * left;
+            right_5 += a_5 * right;
+            let a_6 = load_a(row_6, term);
+            left_6 += a_6 * left;
+            right_6 += a_6 * right;
+            let a_7 = load_a(row_7, term);
+            left_7 += a_7 * left;
+            right_7 += a_7 * right;
+        }
+        total_left_0 += left_0;
+        total_right_0 += right_0;
+        total_left_1 += left_1;
+        total_right_1 += right_1;
+        total_left_2 += left_2;
+        total_right_2 += right_2;
+        total_left_3 += left_3;
+        total_right_3 += right_3;
+        total_left_4 += left_4;
+        total_right_4 += right_4;
+        total_left_5 += left_5;
+        total_right_5 += right_5;
+        total_left_6 += left_6;
+        total_right_6 += right_6;
+        total_left_7 += left_7;
+        total_right_7 += right_7;
+    }
+    keep_row(slice, part, row, column, total_left_0, total_right_0);
+    keep_row(slice, part, row + 1u, column, total_left_1, total_right_1);
+    keep_row(slice, part, row + 2u, column, total_left_2, total_right_2);
+    keep_row(slice, part, row + 3u, column, total_left_3, total_right_3);
+    keep_row(slice, part, row + 4u, column, total_left_4, total_right_4);
+    keep_row(slice, part, row + 5u, column, total_left_5, total_right_5);
+    keep_row(slice, part, row + 6u, column, total_left_6, total_right_6);
+    keep_row(slice, part, row + 7u, column, total_left_7, total_right_7);
+}

@@ -1,0 +1,179 @@
+//! A self-test for adapters: some drivers compute wrong numbers without a word.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use wgpu::BufferUsages;
+
+use crate::backend::{BackendError, Session, Setup};
+use crate::ir::graph::Init;
+use crate::ir::random::philox;
+use crate::ir::{DType, StateId, StateInfo, StateKind, States};
+use crate::plan::{BufferRef, Kernel, KernelKind, Place, Plan};
+
+use super::adapters::Adapter;
+use super::device::Gpu;
+use super::pipelines::{self, Bindings};
+use super::session::GpuSession;
+use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES};
+
+/// One thing that was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What it is about.
+    pub name: &'static str,
+    /// What was wrong, if anything.
+    pub problem: Option<String>,
+}
+
+/// Tries what drivers are known to get wrong; the result is kept for the life of the process.
+pub fn self_test(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
+    static DONE: OnceLock<Mutex<HashMap<String, Vec<Check>>>> = OnceLock::new();
+    let done = DONE.get_or_init(Mutex::default);
+    // Held during the test, so that it runs once.
+    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(checks) = done.get(&adapter.key()) {
+        return Ok(checks.clone());
+    }
+    let checks = run(adapter)?;
+    done.insert(adapter.key(), checks.clone());
+    Ok(checks)
+}
+
+/// Refuses an adapter that computes wrongly.
+pub(super) fn require(adapter: &Adapter) -> Result<(), BackendError> {
+    let checks = self_test(adapter)?;
+    let wrong = checks.iter().find_map(|check| check.problem.as_ref().map(|problem| (check.name, problem)));
+    match wrong {
+        None => Ok(()),
+        Some((name, problem)) => Err(BackendError::Failed {
+            device: adapter.name.clone(),
+            reason: format!("its driver computes wrongly ({name}: {problem}); update the driver or use `devices = cpu`"),
+        }),
+    }
+}
+
+fn run(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
+    let mut checks = probes(adapter)?;
+    checks.push(Check { name: "a product", problem: product(adapter)? });
+    Ok(checks)
+}
+
+const PROBE_WORDS: usize = 544;
+
+/// Loops, numbers that are not finite, barriers, whole numbers: one small kernel.
+fn probes(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
+    let loops = [70_000_u32, 300, 60_000];
+    let numbers = [1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, 0.0];
+    let mut words = vec![0_u32; PROBE_WORDS];
+    words[..3].copy_from_slice(&loops);
+    for (word, number) in words[4..].iter_mut().zip(numbers) {
+        *word = number.to_bits();
+    }
+    let answers = run_probe(adapter, &words)?;
+
+    let trips = [loops[0] * 3 / 2, loops[1] * loops[1] * 3 / 2, loops[2] * 3 / 2];
+    let finite = numbers.map(|number| u32::from(!number.is_finite()));
+    let ring: Vec<u32> = (0..256).map(|lane| (lane + 64) % 256 + 64).collect();
+    let random: Vec<u32> = (0..256).map(|lane| philox([lane, 1, 2, 3], [loops[0], loops[1]])[0]).collect();
+    let relu = f32::from_bits(answers[26]);
+    let compare = |name, found: &[u32], expected: &[u32]| {
+        let wrong = found.iter().zip(expected).position(|(found, expected)| found != expected);
+        let problem = wrong.map(|at| format!("found {} where {} is right", found[at], expected[at]));
+        Check { name, problem }
+    };
+    Ok(vec![
+        compare("long loops", &answers[16..19], &trips),
+        compare("infinity and NaN by their bits", &answers[20..26], &finite),
+        Check {
+            name: "ReLU of NaN",
+            problem: (!relu.is_nan()).then(|| format!("found {relu} where NaN is right")),
+        },
+        compare("barriers", &answers[32..288], &ring),
+        compare("random numbers", &answers[288..544], &random),
+    ])
+}
+
+fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError> {
+    let gpu = Gpu::open(adapter)?;
+    let bindings = Bindings::new(&gpu);
+    let text = [
+        include_str!("../../../shaders/lib/bits.wgsl"),
+        include_str!("../../../shaders/lib/philox.wgsl"),
+        include_str!("../../../shaders/self_test.wgsl"),
+    ]
+    .concat();
+    let pipelines = pipelines::compile(&gpu, &bindings, &[("self-test", &text)])?;
+    let bytes = words.len() as u64 * 4;
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+    let buffer = gpu.buffer("the self-test", bytes, usage)?;
+    let unused = gpu.buffer("the self-test", 1 << 10, usage | BufferUsages::UNIFORM)?;
+    let states = gpu.buffer("the self-test", 16, usage)?;
+    gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
+    let entries: Vec<wgpu::BindGroupEntry> = (PARAMS..DATA + DATA_SLOTS as u32)
+        .map(|binding| {
+            // A writable buffer has no other binding.
+            let buffer = match binding {
+                ARENA => &buffer,
+                STATES => &states,
+                _ => &unused,
+            };
+            wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }
+        })
+        .collect();
+    let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("self-test"),
+        layout: &bindings.group,
+        entries: &entries,
+    });
+    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    pass.set_pipeline(&pipelines[0]);
+    pass.set_bind_group(0, &bind_group, &[0, 0]);
+    pass.dispatch_workgroups(1, 1, 1);
+    drop(pass);
+    let submission = gpu.queue.submit([encoder.finish()]);
+    gpu.wait_for(submission, "the self-test")?;
+    Ok(bytemuck::pod_collect_to_vec(&gpu.read(&buffer, 0, bytes)?))
+}
+
+/// A product of odd sizes against sums in `f64`, through a whole session.
+fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
+    const SIZES: [usize; 3] = [70, 67, 33];
+    let [m, n, k] = SIZES;
+    let mut states = States::default();
+    let mut buffer = |name: &str, len: usize| {
+        let place = Place::State(states.declare(StateInfo {
+            name: name.to_owned(),
+            shape: vec![len],
+            dtype: DType::F32,
+            kind: StateKind::Buffer,
+            init: Init::Fill(0.0),
+            layer: None,
+        }));
+        BufferRef { place, len, dtype: DType::F32 }
+    };
+    let (a, b, out) = (buffer("a", m * k), buffer("b", k * n), buffer("out", m * n));
+    let kind = KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out };
+    let plan = Plan { kernels: vec![Kernel { kind, name: "self-test".to_owned() }], ..Plan::default() };
+    let setup = Setup { plans: &[plan], states: &states, data: &[] };
+    let mut session = GpuSession::new(&setup, Gpu::open(adapter)?)?;
+
+    let factor = |index: usize, prime: usize| (index * prime % 1_009) as f32 / 1_009.0 - 0.5;
+    let left: Vec<f32> = (0..m * k).map(|index| factor(index, 389)).collect();
+    let right: Vec<f32> = (0..k * n).map(|index| factor(index, 613)).collect();
+    session.write_state(StateId(0), bytemuck::cast_slice(&left))?;
+    session.write_state(StateId(1), bytemuck::cast_slice(&right))?;
+    session.run(0, &[])?;
+    let found = session.read_state(StateId(2))?;
+    let mut worst = 0.0_f64;
+    for row in 0..m {
+        for column in 0..n {
+            let terms = (0..k).map(|term| f64::from(left[row * k + term]) * f64::from(right[term * n + column]));
+            let error = (f64::from(f32::from_bits(found[row * n + column])) - terms.sum::<f64>()).abs();
+            // NaN counts as wrong.
+            worst = if error <= worst { worst } else { error };
+        }
+    }
+    Ok((worst.is_nan() || worst > 1e-5).then(|| format!("an element is off by {worst:.2e}")))
+}

@@ -1,0 +1,141 @@
+//! A device with its failures made visible: every wait is bounded, a lost device is noticed at the next call.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wgpu::{BufferUsages, PollType};
+
+use crate::backend::BackendError;
+
+use super::adapters::Adapter;
+
+/// How long the device may take for the work of one submission, which is meant to last less than a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What went wrong first.
+#[derive(Clone, Debug)]
+enum Failure {
+    Lost(String),
+    Error(String),
+}
+
+/// A wgpu device and its queue.
+pub(super) struct Gpu {
+    pub name: String,
+    pub software: bool,
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub limits: wgpu::Limits,
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+impl Gpu {
+    /// A new device on the adapter.
+    pub fn open(adapter: &Adapter) -> Result<Gpu, BackendError> {
+        let failed = |reason: String| BackendError::Failed { device: adapter.name.clone(), reason };
+        if let Some(shortcoming) = adapter.shortcoming() {
+            return Err(failed(shortcoming));
+        }
+        let limits = adapter.inner.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("nnoptc"),
+            required_features: adapter.inner.features() & wgpu::Features::PIPELINE_CACHE,
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let request = pollster::block_on(adapter.inner.request_device(&descriptor));
+        let (device, queue) = request.map_err(|error| failed(error.to_string()))?;
+        let failure = Arc::new(Mutex::new(None));
+        let lost = Arc::clone(&failure);
+        device.set_device_lost_callback(move |reason, message| {
+            // Our own drop of the device is no loss; nobody looks any more.
+            note(&lost, Failure::Lost(format!("{reason:?}: {message}")));
+        });
+        let error = Arc::clone(&failure);
+        device.on_uncaptured_error(Arc::new(move |what| note(&error, Failure::Error(what.to_string()))));
+        Ok(Gpu { name: adapter.name.clone(), software: adapter.software, device, queue, limits, failure })
+    }
+
+    /// Whether all is well so far.
+    pub fn check(&self) -> Result<(), BackendError> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match failure {
+            None => Ok(()),
+            Some(Failure::Lost(reason)) => Err(BackendError::Lost { device: self.name.clone(), reason }),
+            Some(Failure::Error(reason)) => Err(self.failed(reason)),
+        }
+    }
+
+    /// The device did what it must not.
+    pub fn failed(&self, reason: String) -> BackendError {
+        BackendError::Failed { device: self.name.clone(), reason }
+    }
+
+    /// A buffer of zeros, of which a kernel sees all.
+    pub fn buffer(&self, what: &str, bytes: u64, usage: BufferUsages) -> Result<wgpu::Buffer, BackendError> {
+        let visible = usage.contains(BufferUsages::STORAGE);
+        let allowed = if visible {
+            self.limits.max_buffer_size.min(self.limits.max_storage_buffer_binding_size)
+        } else {
+            self.limits.max_buffer_size
+        };
+        if bytes > allowed {
+            let device = self.name.clone();
+            return Err(BackendError::TooLarge { what: what.to_owned(), needed: bytes, allowed, device });
+        }
+        let size = bytes.max(16).next_multiple_of(4);
+        let buffer =
+            self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false });
+        self.check()?;
+        Ok(buffer)
+    }
+
+    /// Waits for a submission; `kernel` is the last that it runs.
+    pub fn wait_for(&self, submission: wgpu::SubmissionIndex, kernel: &str) -> Result<(), BackendError> {
+        let wait = PollType::Wait { submission_index: Some(submission), timeout: Some(PATIENCE) };
+        match self.device.poll(wait) {
+            Ok(_) => self.check(),
+            Err(wgpu::PollError::Timeout) => {
+                // Dropping a device waits for its work, which may never end: this one is never dropped.
+                std::mem::forget(self.device.clone());
+                let seconds = PATIENCE.as_secs();
+                Err(BackendError::Hung { device: self.name.clone(), kernel: kernel.to_owned(), seconds })
+            }
+            Err(error) => {
+                // A submission to a lost device does not count; whether it is lost shows at a poll.
+                self.device.poll(PollType::Poll).ok();
+                self.check()?;
+                Err(self.failed(error.to_string()))
+            }
+        }
+    }
+
+    /// A part of a buffer, after all work that was submitted.
+    pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>, BackendError> {
+        self.check()?;
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let staging = self.buffer("a staging buffer", bytes, BufferUsages::COPY_DST | BufferUsages::MAP_READ)?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        let submission = self.queue.submit([encoder.finish()]);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only if the wait below failed.
+            sender.send(result).unwrap_or_default();
+        });
+        self.wait_for(submission, "reading back")?;
+        match receiver.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(self.failed(format!("could not read back: {error}"))),
+            Err(_) => return Err(self.failed("could not read back: the driver did not answer".to_owned())),
+        }
+        let view = staging.get_mapped_range(..bytes).map_err(|error| self.failed(error.to_string()))?;
+        Ok(view.to_vec())
+    }
+}
+
+fn note(failure: &Mutex<Option<Failure>>, what: Failure) {
+    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
+}

@@ -1,0 +1,127 @@
+//! From a kernel of the plan to what is launched on the device.
+
+use crate::plan::{Kernel, KernelKind, Place, Plan};
+
+use super::{conv, pointwise, pool, product, reduce};
+
+/// What the generated text depends on beside the kernel.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// The adapter is a CPU: no tiles in workgroup memory.
+    pub software: bool,
+    /// The data binding of each data set of the plan.
+    pub data_slots: Vec<usize>,
+    /// Where in the arena the space for intermediate results of a kernel begins, in words.
+    pub scratch: usize,
+}
+
+/// One dispatch.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    /// WGSL with the entry point `main`.
+    pub text: String,
+    /// Word `i` of the parameters is where this place begins in its binding.
+    pub params: Vec<Place>,
+    /// Workgroups along x and y.
+    pub groups: [u32; 2],
+    /// Rough count of arithmetic operations and memory accesses.
+    pub work: u64,
+}
+
+/// The dispatches of one kernel, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lowered {
+    pub launches: Vec<Launch>,
+    /// Words needed from [`Target::scratch`] on.
+    pub scratch_words: usize,
+}
+
+impl Lowered {
+    /// A kernel that is one dispatch.
+    pub fn one(launch: Launch) -> Lowered {
+        Lowered { launches: vec![launch], scratch_words: 0 }
+    }
+}
+
+/// Loop iterations that an invocation may run, over all its loops: some drivers stop silently at 65,535.
+pub(super) const MAX_TRIPS: usize = 60_000;
+
+/// The dispatches of a kernel, or why it cannot be run.
+pub(super) fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, String> {
+    check_indices(kernel)?;
+    match &kernel.kind {
+        KernelKind::Pointwise { shape, inputs, body, stores } => {
+            Ok(Lowered::one(pointwise::lower(target, shape, inputs, body, stores)))
+        }
+        KernelKind::Reduce { shape, kept, inputs, body, reductions } => {
+            reduce::lower(target, shape, *kept, inputs, body, reductions)
+        }
+        KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
+            let sizes = [*m, *n, *k];
+            product::lower(target, &product::mat_mul(sizes, *transpose_a, *transpose_b, *a, *b, *out))
+        }
+        KernelKind::Conv2d { geometry, x, weight, out } => {
+            product::lower(target, &conv::forward(geometry, *x, *weight, *out))
+        }
+        KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
+            product::lower(target, &conv::input_grad(geometry, *weight, *grad, *out))
+        }
+        KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
+            product::lower(target, &conv::weight_grad(geometry, *x, *grad, *out))
+        }
+        KernelKind::MaxPool { geometry, x, out } => pool::max_pool(target, geometry, *x, *out),
+        KernelKind::MaxPoolGrad { geometry, x, grad, out } => pool::max_pool_grad(target, geometry, *x, *grad, *out),
+        KernelKind::AvgPool { geometry, x, out } => pool::avg_pool(target, geometry, *x, *out),
+        KernelKind::AvgPoolGrad { geometry, grad, out } => pool::avg_pool_grad(target, geometry, *grad, *out),
+        KernelKind::Copy { from, to } => Ok(Lowered::one(pointwise::copy(target, *from, *to))),
+    }
+}
+
+/// Indices are 32-bit words, and a workgroup's worth past the end must not wrap.
+fn check_indices(kernel: &Kernel) -> Result<(), String> {
+    let positions: u128 = match &kernel.kind {
+        KernelKind::Pointwise { shape, .. } | KernelKind::Reduce { shape, .. } => {
+            shape.iter().map(|size| *size as u128).product()
+        }
+        KernelKind::MatMul { m, n, k, .. } => {
+            let [m, n, k] = [*m as u128, *n as u128, *k as u128];
+            (m * n).max(m * k).max(n * k)
+        }
+        KernelKind::Conv2d { geometry, .. }
+        | KernelKind::Conv2dInputGrad { geometry, .. }
+        | KernelKind::Conv2dWeightGrad { geometry, .. } => {
+            [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()]
+                .iter()
+                .map(|shape| shape.iter().map(|size| *size as u128).product())
+                .max()
+                .unwrap_or(0)
+        }
+        KernelKind::MaxPool { geometry, .. }
+        | KernelKind::MaxPoolGrad { geometry, .. }
+        | KernelKind::AvgPool { geometry, .. }
+        | KernelKind::AvgPoolGrad { geometry, .. } => {
+            let area = |[height, width]: [usize; 2]| height as u128 * width as u128;
+            geometry.planes as u128 * area(geometry.input).max(area(geometry.output))
+        }
+        KernelKind::Copy { from, .. } => from.len as u128,
+    };
+    let limit = u128::from(u32::MAX) - (1 << 25);
+    if positions > limit {
+        return Err(format!("`{}` runs over {positions} positions, at most {limit} can be counted", kernel.name));
+    }
+    Ok(())
+}
+
+/// The WGSL of each dispatch of a plan for a GPU, by kernel name; needs no adapter.
+pub fn wgsl(plan: &Plan) -> Vec<(String, String)> {
+    let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
+    let target = Target { software: false, data_slots, scratch: plan.arena_words };
+    let mut texts = Vec::new();
+    for kernel in &plan.kernels {
+        match lower(kernel, &target) {
+            Ok(lowered) => texts.extend(lowered.launches.into_iter().map(|launch| (kernel.name.clone(), launch.text))),
+            Err(reason) => texts.push((kernel.name.clone(), format!("// {reason}\n"))),
+        }
+    }
+    texts
+}

@@ -1,0 +1,24 @@
+//! The executor of plans on any GPU: WGSL through wgpu.
+
+mod adapters;
+mod body;
+mod check;
+mod conv;
+mod device;
+mod launch;
+mod layout;
+mod pipelines;
+mod pointwise;
+mod pool;
+mod product;
+mod reduce;
+mod session;
+mod source;
+mod space;
+#[cfg(test)]
+mod tests;
+
+pub use adapters::{Adapter, adapters, select};
+pub use check::{Check, self_test};
+pub use launch::wgsl;
+pub use session::open;

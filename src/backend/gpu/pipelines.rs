@@ -1,0 +1,108 @@
+//! From WGSL to pipelines that share one layout of bindings.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+
+use rayon::prelude::*;
+use wgpu::naga;
+use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
+
+use crate::backend::BackendError;
+
+use super::device::Gpu;
+use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES, STEP};
+
+/// The layout of bindings that all kernels share.
+pub(super) struct Bindings {
+    pub group: wgpu::BindGroupLayout,
+    pipeline: wgpu::PipelineLayout,
+}
+
+impl Bindings {
+    /// Parameters (at a dynamic offset), arena, states, step row (at a dynamic offset), data sets.
+    pub fn new(gpu: &Gpu) -> Bindings {
+        let entry = |binding: u32| {
+            let (ty, dynamic) = match binding {
+                PARAMS => (wgpu::BufferBindingType::Uniform, true),
+                ARENA | STATES => (wgpu::BufferBindingType::Storage { read_only: false }, false),
+                _ => (wgpu::BufferBindingType::Storage { read_only: true }, binding == STEP),
+            };
+            wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty,
+                    has_dynamic_offset: dynamic,
+                    min_binding_size: NonZeroU64::new(16),
+                },
+                count: None,
+            }
+        };
+        let entries: Vec<_> = (PARAMS..DATA + DATA_SLOTS as u32).map(entry).collect();
+        let group = gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("nnoptc"),
+            entries: &entries,
+        });
+        let pipeline = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some("nnoptc"),
+            bind_group_layouts: &[Some(&group)],
+            immediate_size: 0,
+        });
+        Bindings { group, pipeline }
+    }
+}
+
+/// Compiles each text once; the result has a pipeline for each text, in their order.
+pub(super) fn compile(
+    gpu: &Gpu,
+    bindings: &Bindings,
+    texts: &[(&str, &str)],
+) -> Result<Vec<wgpu::ComputePipeline>, BackendError> {
+    let mut indices: HashMap<&str, usize> = HashMap::new();
+    let mut distinct: Vec<(&str, &str)> = Vec::new();
+    for (name, text) in texts {
+        indices.entry(text).or_insert_with(|| {
+            distinct.push((name, text));
+            distinct.len() - 1
+        });
+    }
+    let pipelines: Vec<wgpu::ComputePipeline> =
+        distinct.par_iter().map(|(name, text)| pipeline(gpu, bindings, name, text)).collect();
+    gpu.check()?;
+    Ok(texts.iter().map(|(_, text)| pipelines[indices[text]].clone()).collect())
+}
+
+fn pipeline(gpu: &Gpu, bindings: &Bindings, name: &str, text: &str) -> wgpu::ComputePipeline {
+    validate(name, text);
+    let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(name),
+        source: wgpu::ShaderSource::Wgsl(text.into()),
+    });
+    gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(name),
+        layout: Some(&bindings.pipeline),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &[],
+            // Every kernel writes its workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    })
+}
+
+/// Holds generated text to the rules of WGSL.
+///
+/// # Panics
+/// When it breaks one, which is a mistake of ours.
+pub(super) fn validate(name: &str, text: &str) {
+    let module = match naga::front::wgsl::parse_str(text) {
+        Ok(module) => module,
+        Err(error) => panic!("wrong WGSL for `{name}`: {}\n{text}", error.emit_to_string(text)),
+    };
+    let result = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+    if let Err(error) = result {
+        panic!("wrong WGSL for `{name}`: {}\n{text}", error.emit_to_string(text));
+    }
+}

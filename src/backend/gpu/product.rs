@@ -1,0 +1,204 @@
+//! Sums of products: matrix products and convolutions are problems for the same few loops.
+
+use crate::ir::DType;
+use crate::plan::{BufferRef, Place};
+
+use super::launch::{Launch, Lowered, MAX_TRIPS, Target};
+use super::source::Source;
+
+/// `out[part, row, column] = Σ a[part, row, term] · b[part, term, column]`
+pub(super) struct Product {
+    /// Independent products.
+    pub parts: usize,
+    /// Rows of each.
+    pub rows: usize,
+    /// Columns of each.
+    pub columns: usize,
+    /// Length of the sums.
+    pub terms: usize,
+    /// Neighbours in memory of `a` are neighbouring terms, else neighbouring rows.
+    pub a_terms_adjacent: bool,
+    /// Neighbours in memory of `b` are neighbouring terms, else neighbouring columns.
+    pub b_terms_adjacent: bool,
+    /// What `text` needs beside the sizes above.
+    pub constants: Vec<(&'static str, usize)>,
+    /// Buffers that are read, by name.
+    pub reads: [(&'static str, BufferRef); 2],
+    /// The result.
+    pub out: BufferRef,
+    /// How elements are found: `row_of`, `column_of`, `term_of`, `load_a`, `load_b`, `store_out`.
+    pub text: &'static str,
+}
+
+/// The loop that computes a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loop {
+    /// An invocation for each element.
+    Direct,
+    /// A workgroup for each element.
+    Reduce,
+    /// Tiles of 64 x 64 in workgroup memory.
+    Tile,
+    /// Tiles of 8 x 8 in registers, with so many invocations along x and y.
+    Register([usize; 2]),
+}
+
+/// `a · b` of sizes `[m, n, k]`.
+pub(super) fn mat_mul(
+    [m, n, k]: [usize; 3],
+    transpose_a: bool,
+    transpose_b: bool,
+    a: BufferRef,
+    b: BufferRef,
+    out: BufferRef,
+) -> Product {
+    let (a_row, a_term) = if transpose_a { (1, m) } else { (k, 1) };
+    let (b_term, b_column) = if transpose_b { (1, k) } else { (n, 1) };
+    Product {
+        parts: 1,
+        rows: m,
+        columns: n,
+        terms: k,
+        a_terms_adjacent: !transpose_a,
+        b_terms_adjacent: transpose_b,
+        constants: vec![("A_ROW", a_row), ("A_TERM", a_term), ("B_TERM", b_term), ("B_COLUMN", b_column)],
+        reads: [("a", a), ("b", b)],
+        out,
+        text: include_str!("../../../shaders/matmul.wgsl"),
+    }
+}
+
+/// The dispatches of a product: one, or one that leaves sums over slices of the terms and one that adds those.
+pub(super) fn lower(target: &Target, product: &Product) -> Result<Lowered, String> {
+    let kind = choose(target, product);
+    let slices = slices(target, product, kind);
+    let elements = product.parts * product.rows * product.columns;
+    if (slices * elements) as u64 > u64::from(u32::MAX) {
+        return Err(format!("a sum of {} products for each of {elements} elements is too long", product.terms));
+    }
+    let first = main_launch(target, product, kind, slices);
+    if slices == 1 {
+        return Ok(Lowered::one(first));
+    }
+    Ok(Lowered { launches: vec![first, sum_launch(target, product, slices)], scratch_words: slices * elements })
+}
+
+fn choose(target: &Target, product: &Product) -> Loop {
+    let thin = product.rows.min(product.columns) < 8;
+    match (thin, target.software) {
+        (true, _) if product.terms > 512 => Loop::Reduce,
+        (true, _) => Loop::Direct,
+        (false, false) => Loop::Tile,
+        (false, true) => {
+            let x = product.columns.div_ceil(8).next_power_of_two().min(32);
+            let y = product.rows.div_ceil(8).next_power_of_two().min(64 / x);
+            Loop::Register([x, y])
+        }
+    }
+}
+
+/// Workgroups for one slice of the terms.
+fn groups(product: &Product, kind: Loop) -> usize {
+    let Product { parts, rows, columns, .. } = *product;
+    match kind {
+        Loop::Direct => (parts * rows * columns).div_ceil(64),
+        Loop::Reduce => parts * rows * columns,
+        Loop::Tile => parts * rows.div_ceil(64) * columns.div_ceil(64),
+        Loop::Register([x, y]) => parts * rows.div_ceil(8 * y) * columns.div_ceil(8 * x),
+    }
+}
+
+/// Into how many slices the terms are cut: so many that the device is busy and no loop is too long.
+fn slices(target: &Target, product: &Product, kind: Loop) -> usize {
+    let (longest, shortest, wanted) = match kind {
+        Loop::Direct => (MAX_TRIPS, MAX_TRIPS, 1),
+        Loop::Reduce => (64 * 8_192, 16_384, if target.software { 8 } else { 256 }),
+        Loop::Tile => (MAX_TRIPS / 2, 256, 256),
+        Loop::Register(_) => (MAX_TRIPS / 2, 1_024, 8),
+    };
+    let helpful = (wanted / groups(product, kind)).min(product.terms / shortest);
+    product.terms.div_ceil(longest).max(helpful).max(1)
+}
+
+fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) -> Launch {
+    let mut source = problem(target, product, slices);
+    source.constant("SLICE_TERMS", product.terms.div_ceil(slices));
+    let [(a, a_buffer), (b, b_buffer)] = &product.reads;
+    source.reader(a, a_buffer);
+    source.reader(b, b_buffer);
+    let arguments = "slice: u32, part: u32, row: u32, column: u32, value: f32";
+    if slices == 1 {
+        source.writer("out", &product.out);
+        source.declare(product.text);
+        source.declare(&format!("fn keep({arguments}) {{\n    store_out(part, row, column, value);\n}}\n"));
+    } else {
+        source.writer("out", &partial(target, product, slices));
+        source.declare(product.text);
+        source.declare(&format!(
+            "fn keep({arguments}) {{\n    \
+             write_out(((slice * PARTS + part) * ROWS + row) * COLUMNS + column, value);\n}}\n"
+        ));
+    }
+    let entry = match kind {
+        Loop::Direct => include_str!("../../../shaders/gemm_direct.wgsl"),
+        Loop::Reduce => include_str!("../../../shaders/gemm_reduce.wgsl"),
+        Loop::Tile => {
+            source.flag("A_TERMS_ADJACENT", product.a_terms_adjacent);
+            source.flag("B_TERMS_ADJACENT", product.b_terms_adjacent);
+            include_str!("../../../shaders/gemm_tile.wgsl")
+        }
+        Loop::Register([x, y]) => {
+            source.constant("LANES_X", x);
+            source.constant("LANES_Y", y);
+            include_str!("../../../shaders/gemm_register.wgsl")
+        }
+    };
+    let operations = (product.parts * product.rows * product.columns) as u64 * product.terms as u64;
+    let work = match kind {
+        Loop::Tile | Loop::Register(_) => 2 * operations,
+        // Every factor is read from memory.
+        Loop::Direct | Loop::Reduce => 8 * operations,
+    };
+    source.finish(entry, (groups(product, kind) * slices) as u64, work)
+}
+
+fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {
+    let mut source = problem(target, product, slices);
+    let elements = product.parts * product.rows * product.columns;
+    source.reader("partial", &partial(target, product, slices));
+    source.writer("out", &product.out);
+    // `store_out` is wanted; the rest of the problem's text reads these.
+    let [(a, a_buffer), (b, b_buffer)] = &product.reads;
+    source.reader(a, a_buffer);
+    source.reader(b, b_buffer);
+    source.declare(product.text);
+    let entry = include_str!("../../../shaders/gemm_sum.wgsl");
+    source.finish(entry, elements.div_ceil(64) as u64, 4 * (elements * slices) as u64)
+}
+
+/// The sizes of the product.
+fn problem<'a>(target: &'a Target, product: &Product, slices: usize) -> Source<'a> {
+    let mut source = Source::new(target);
+    for (name, value) in [
+        ("PARTS", product.parts),
+        ("ROWS", product.rows),
+        ("COLUMNS", product.columns),
+        ("TERMS", product.terms),
+        ("SLICES", slices),
+    ] {
+        source.constant(name, value);
+    }
+    for (name, value) in &product.constants {
+        source.constant(name, *value);
+    }
+    source
+}
+
+/// Where the sums over slices lie.
+fn partial(target: &Target, product: &Product, slices: usize) -> BufferRef {
+    BufferRef {
+        place: Place::Arena(target.scratch),
+        len: slices * product.parts * product.rows * product.columns,
+        dtype: DType::F32,
+    }
+}

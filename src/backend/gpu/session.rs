@@ -1,0 +1,331 @@
+//! Plans on a device: buffers, pipelines, and submissions of several steps.
+
+use std::collections::VecDeque;
+
+use wgpu::BufferUsages;
+
+use crate::backend::{BackendError, DataBytes, Session, Setup};
+use crate::ir::StateId;
+use crate::plan::{Place, Plan};
+
+use super::adapters::Adapter;
+use super::check;
+use super::device::Gpu;
+use super::launch::{Lowered, Target, lower};
+use super::layout::{DataLayout, DataRange, StateLayout};
+use super::pipelines::{self, Bindings};
+use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES, STEP};
+
+/// Submissions that may wait for the device; more would only hide an error for longer.
+const IN_FLIGHT: usize = 3;
+/// Rows that are uploaded at once take no more bytes than this, if there are several.
+const ROWS_BYTES: u64 = 4 << 20;
+/// Nor are there more than so many.
+const ROWS: u64 = 256;
+
+/// Prepares the plans on the adapter, once it has passed the self-test.
+pub fn open(setup: &Setup, adapter: &Adapter) -> Result<Box<dyn Session>, BackendError> {
+    check::require(adapter)?;
+    Ok(Box::new(GpuSession::new(setup, Gpu::open(adapter)?)?))
+}
+
+/// A session on one device.
+pub(super) struct GpuSession {
+    gpu: Gpu,
+    states: wgpu::Buffer,
+    state_layout: StateLayout,
+    rows: wgpu::Buffer,
+    plans: Vec<Prepared>,
+    in_flight: VecDeque<(wgpu::SubmissionIndex, String)>,
+    /// A submission ends once its kernels are estimated at more.
+    pub submission_seconds: f64,
+}
+
+/// A plan ready to run.
+struct Prepared {
+    bind_group: wgpu::BindGroup,
+    dispatches: Vec<Dispatch>,
+    row_words: usize,
+    row_stride: u64,
+}
+
+/// A launch ready to run.
+struct Dispatch {
+    name: String,
+    pipeline: wgpu::ComputePipeline,
+    params_offset: u32,
+    groups: [u32; 2],
+    seconds: f64,
+}
+
+/// A plan on its way to [`Prepared`].
+struct Lowering {
+    kernels: Vec<(String, Lowered)>,
+    /// Data buffers by slot.
+    slots: Vec<usize>,
+    /// Where the plan's data sets lie.
+    data: Vec<DataRange>,
+}
+
+impl GpuSession {
+    /// Compiles the plans and uploads the data; states are zero.
+    pub fn new(setup: &Setup, gpu: Gpu) -> Result<GpuSession, BackendError> {
+        let state_layout = StateLayout::new(setup.states);
+        let max_bytes = gpu.limits.max_storage_buffer_binding_size.min(gpu.limits.max_buffer_size);
+        let data_layout = DataLayout::new(setup.data, max_bytes, &gpu.name)?;
+        let lowerings: Vec<Lowering> =
+            setup.plans.iter().map(|plan| lower_plan(&gpu, plan, setup.data, &data_layout)).collect::<Result<_, _>>()?;
+
+        let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let states = gpu.buffer("the weights and other states", state_layout.words as u64 * 4, storage)?;
+        let arena_words = setup.plans.iter().zip(&lowerings).map(|(plan, lowering)| plan.arena_words + lowering.scratch());
+        let arena = gpu.buffer("the arena of a step", arena_words.max().unwrap_or(0) as u64 * 4, storage)?;
+        let data = upload(&gpu, setup.data, &data_layout)?;
+
+        let alignment = u64::from(gpu.limits.min_storage_buffer_offset_alignment).max(16);
+        let stride = |plan: &Plan| (plan.step.words as u64 * 4).max(1).next_multiple_of(alignment);
+        let rows_bytes = setup.plans.iter().map(|plan| stride(plan) * rows_at_once(stride(plan))).max().unwrap_or(0);
+        let rows = gpu.buffer("the inputs of a step", rows_bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST)?;
+
+        let launches = || lowerings.iter().flat_map(|l| &l.kernels).flat_map(|(_, lowered)| &lowered.launches);
+        let uniform_alignment = u64::from(gpu.limits.min_uniform_buffer_offset_alignment).max(16);
+        let most_params = launches().map(|launch| launch.params.len()).max().unwrap_or(0) as u64;
+        let params_stride = (most_params * 4).max(1).next_multiple_of(uniform_alignment);
+        if params_stride > gpu.limits.max_uniform_buffer_binding_size {
+            return Err(BackendError::TooLarge {
+                what: "the list of a kernel's buffers".to_owned(),
+                needed: params_stride,
+                allowed: gpu.limits.max_uniform_buffer_binding_size,
+                device: gpu.name.clone(),
+            });
+        }
+        let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let params = gpu.buffer("the kernels' parameters", params_stride * launches().count() as u64, usage)?;
+
+        let bindings = Bindings::new(&gpu);
+        let texts: Vec<(&str, &str)> = lowerings
+            .iter()
+            .flat_map(|lowering| &lowering.kernels)
+            .flat_map(|(name, lowered)| lowered.launches.iter().map(|launch| (name.as_str(), launch.text.as_str())))
+            .collect();
+        let mut pipelines = pipelines::compile(&gpu, &bindings, &texts)?.into_iter();
+
+        let mut plans = Vec::new();
+        let mut params_words: Vec<u32> = Vec::new();
+        for (plan, lowering) in setup.plans.iter().zip(&lowerings) {
+            let mut dispatches = Vec::new();
+            for (name, lowered) in &lowering.kernels {
+                for launch in &lowered.launches {
+                    let params_offset = params_words.len() as u32 * 4;
+                    let begin = |place: &Place| match place {
+                        Place::Arena(word) | Place::Step(word) => *word as u32,
+                        Place::State(id) => state_layout.ranges[id.index()].0 as u32,
+                        Place::Data(id) => lowering.data[id.0 as usize].word as u32,
+                    };
+                    params_words.extend(launch.params.iter().map(begin));
+                    params_words.resize((params_offset as usize + params_stride as usize) / 4, 0);
+                    dispatches.push(Dispatch {
+                        name: name.clone(),
+                        pipeline: pipelines.next().expect("there is a pipeline for each text"),
+                        params_offset,
+                        groups: launch.groups,
+                        seconds: estimate(&gpu, launch.work),
+                    });
+                }
+            }
+            let row_stride = stride(plan);
+            let buffer = |binding: u32| match binding {
+                PARAMS => (&params, Some(params_stride)),
+                ARENA => (&arena, None),
+                STATES => (&states, None),
+                STEP => (&rows, Some(row_stride)),
+                slot => match lowering.slots.get((slot - DATA) as usize) {
+                    Some(index) => (&data[*index], None),
+                    // Nothing reads this binding, but every binding must have a buffer.
+                    None => (&data[data.len() - 1], None),
+                },
+            };
+            let entries: Vec<wgpu::BindGroupEntry> = (PARAMS..DATA + DATA_SLOTS as u32)
+                .map(|binding| {
+                    let (buffer, size) = buffer(binding);
+                    let size = size.and_then(std::num::NonZeroU64::new);
+                    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size });
+                    wgpu::BindGroupEntry { binding, resource }
+                })
+                .collect();
+            let layout = &bindings.group;
+            let bind_group =
+                gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("nnoptc"), layout, entries: &entries });
+            plans.push(Prepared { bind_group, dispatches, row_words: plan.step.words, row_stride });
+        }
+        gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&params_words));
+        gpu.check()?;
+        let submission_seconds = if gpu.software { 0.3 } else { 0.5 };
+        Ok(GpuSession { gpu, states, state_layout, rows, plans, in_flight: VecDeque::new(), submission_seconds })
+    }
+
+    /// Runs steps whose rows are in the rows' buffer, in as few submissions as their length allows.
+    fn run_uploaded(&mut self, plan: usize, steps: u64) -> Result<(), BackendError> {
+        let mut open = Open::default();
+        for step in 0..steps {
+            for index in 0..self.plans[plan].dispatches.len() {
+                let plan = &self.plans[plan];
+                let dispatch = &plan.dispatches[index];
+                let encoder = open.encoder.get_or_insert_with(|| {
+                    self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(&dispatch.name) })
+                });
+                let pass = open.pass.get_or_insert_with(|| {
+                    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+                });
+                let row_offset = (step * plan.row_stride) as u32;
+                pass.set_pipeline(&dispatch.pipeline);
+                pass.set_bind_group(0, &plan.bind_group, &[dispatch.params_offset, row_offset]);
+                pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
+                open.seconds += dispatch.seconds;
+                if open.seconds > self.submission_seconds {
+                    let name = dispatch.name.clone();
+                    self.submit(std::mem::take(&mut open), name)?;
+                }
+            }
+        }
+        match self.plans[plan].dispatches.last() {
+            Some(last) => {
+                let name = last.name.clone();
+                self.submit(open, name)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn submit(&mut self, open: Open, last: String) -> Result<(), BackendError> {
+        let Open { encoder: Some(encoder), pass, .. } = open else {
+            return Ok(());
+        };
+        // The pass ends when it is dropped, which must come before the encoder's end.
+        drop(pass);
+        while self.in_flight.len() >= IN_FLIGHT {
+            self.wait_for_oldest()?;
+        }
+        self.gpu.check()?;
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        self.in_flight.push_back((submission, last));
+        self.gpu.check()
+    }
+
+    fn wait_for_oldest(&mut self) -> Result<(), BackendError> {
+        match self.in_flight.pop_front() {
+            Some((submission, kernel)) => self.gpu.wait_for(submission, &kernel),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Commands not yet submitted.
+#[derive(Default)]
+struct Open {
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    seconds: f64,
+}
+
+impl Session for GpuSession {
+    fn device(&self) -> String {
+        self.gpu.name.clone()
+    }
+
+    fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
+        let (begin, length) = self.state_layout.ranges[id.index()];
+        assert_eq!(words.len(), length, "a state is written as a whole");
+        self.gpu.check()?;
+        if !words.is_empty() {
+            self.gpu.queue.write_buffer(&self.states, begin as u64 * 4, bytemuck::cast_slice(words));
+        }
+        self.gpu.check()
+    }
+
+    fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError> {
+        self.wait()?;
+        let (begin, length) = self.state_layout.ranges[id.index()];
+        let bytes = self.gpu.read(&self.states, begin as u64 * 4, length as u64 * 4)?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
+        self.gpu.check()?;
+        let Prepared { row_words, row_stride, .. } = self.plans[plan];
+        if row_words == 0 {
+            return self.run_uploaded(plan, 1);
+        }
+        assert_eq!(rows.len() % row_words, 0, "rows are given as a whole");
+        for part in rows.chunks(rows_at_once(row_stride) as usize * row_words) {
+            let steps = (part.len() / row_words) as u64;
+            let mut padded = vec![0_u32; (steps * row_stride / 4) as usize];
+            for (row, place) in part.chunks(row_words).zip(padded.chunks_mut((row_stride / 4) as usize)) {
+                place[..row_words].copy_from_slice(row);
+            }
+            // Happens after what was submitted before and before what is submitted next.
+            self.gpu.queue.write_buffer(&self.rows, 0, bytemuck::cast_slice(&padded));
+            self.run_uploaded(plan, steps)?;
+        }
+        self.gpu.check()
+    }
+
+    fn wait(&mut self) -> Result<(), BackendError> {
+        while !self.in_flight.is_empty() {
+            self.wait_for_oldest()?;
+        }
+        self.gpu.check()
+    }
+}
+
+impl Lowering {
+    /// Words needed behind the plan's arena.
+    fn scratch(&self) -> usize {
+        self.kernels.iter().map(|(_, lowered)| lowered.scratch_words).max().unwrap_or(0)
+    }
+}
+
+fn lower_plan(gpu: &Gpu, plan: &Plan, data: &[DataBytes], layout: &DataLayout) -> Result<Lowering, BackendError> {
+    let (slots, data) = layout.for_plan(plan, data, &gpu.name)?;
+    let data_slots = data.iter().map(|range| range.buffer).collect();
+    let target = Target { software: gpu.software, data_slots, scratch: plan.arena_words };
+    let kernels = plan.kernels.iter().map(|kernel| {
+        let lowered = lower(kernel, &target).map_err(|reason| gpu.failed(reason))?;
+        Ok((kernel.name.clone(), lowered))
+    });
+    Ok(Lowering { kernels: kernels.collect::<Result<_, _>>()?, slots, data })
+}
+
+/// The data buffers; at least one.
+fn upload(gpu: &Gpu, data: &[DataBytes], layout: &DataLayout) -> Result<Vec<wgpu::Buffer>, BackendError> {
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+    let sizes = if layout.buffers.is_empty() { &[0][..] } else { &layout.buffers };
+    let buffers: Vec<wgpu::Buffer> =
+        sizes.iter().map(|words| gpu.buffer("the data sets", *words as u64 * 4, usage)).collect::<Result<_, _>>()?;
+    for (set, range) in data.iter().zip(&layout.ranges) {
+        let mut offset = range.word as u64 * 4;
+        // In parts, so that the staging memory stays small.
+        for part in set.bytes.chunks(16 << 20) {
+            let whole = part.len() / 4 * 4;
+            gpu.queue.write_buffer(&buffers[range.buffer], offset, &part[..whole]);
+            if whole < part.len() {
+                let mut last = [0; 4];
+                last[..part.len() - whole].copy_from_slice(&part[whole..]);
+                gpu.queue.write_buffer(&buffers[range.buffer], offset + whole as u64, &last);
+            }
+            let submission = gpu.queue.submit([]);
+            gpu.wait_for(submission, "the upload of the data sets")?;
+            offset += part.len() as u64;
+        }
+    }
+    Ok(buffers)
+}
+
+fn rows_at_once(stride: u64) -> u64 {
+    (ROWS_BYTES / stride).clamp(1, ROWS)
+}
+
+/// A careful guess at the time of a launch, to bound the length of a submission.
+fn estimate(gpu: &Gpu, work: u64) -> f64 {
+    if gpu.software { 5e-5 + work as f64 / 1e9 } else { 1e-5 + work as f64 / 2e11 }
+}
