@@ -88,16 +88,16 @@ struct Weights<'a> {
 
 /// Reads the batch: gathers, augments and normalizes.
 fn lower_samples(program: &Program, spec: &StepSpec, b: &mut Builder, rows: Value, training: bool) -> Value {
-    let split = program.split(&spec.split).unwrap_or_else(|| unreachable!("a checked split exists"));
-    let dataset = &split.dataset;
-    let dtype = if dataset.samples.is_bytes() { DType::U8 } else { DType::F32 };
-    let mut shape = vec![dataset.len()];
-    shape.extend(&dataset.sample_shape);
-    let data = b.data(DataInfo { name: format!("{}.samples", data_name(program, &spec.split)), shape, dtype });
+    let source = program.source_of(&spec.split);
+    let header = &source.header;
+    let dtype = if header.bytes { DType::U8 } else { DType::F32 };
+    let mut shape = vec![header.rows];
+    shape.extend(&header.sample_shape);
+    let data = b.data(DataInfo { name: format!("{}.samples", source.name), shape, dtype });
     let raw = if program.augment.is_empty() {
         b.gather_rows(data, rows)
     } else {
-        lower_images(&program.augment, b, data, rows, &dataset.sample_shape, training)
+        lower_images(&program.augment, b, data, rows, &header.sample_shape, training)
     };
     let scaled = if dtype == DType::U8 { b.scale(raw, 1.0 / 255.0) } else { raw };
     if program.data.normalize == Normalize::None {
@@ -120,13 +120,6 @@ fn lower_samples(program: &Program, spec: &StepSpec, b: &mut Builder, rows: Valu
     let (mean, std) = (statistic("mean", 0.0), statistic("std", 1.0));
     let centred = b.sub(scaled, mean);
     b.div(centred, std)
-}
-
-/// The name under which a split's data set is resident: splits of one source share it.
-pub fn data_name(program: &Program, split: &str) -> String {
-    let wanted = program.split(split).unwrap_or_else(|| unreachable!("a checked split exists"));
-    let shared = |other: &&crate::check::program::Split| std::sync::Arc::ptr_eq(&other.dataset, &wanted.dataset);
-    program.data.splits.iter().find(shared).map_or_else(|| split.to_owned(), |first| first.name.clone())
 }
 
 /// Samples images through the composed transforms: coordinates run from the last transform back to the data.
@@ -191,11 +184,12 @@ fn is_inside(b: &mut Builder, at: Coordinates, size: [usize; 2]) -> Value {
 }
 
 fn lower_targets(program: &Program, spec: &StepSpec, b: &mut Builder, rows: Value) -> Value {
-    let split = program.split(&spec.split).unwrap_or_else(|| unreachable!("a checked split exists"));
-    let name = format!("{}.targets", data_name(program, &spec.split));
+    let source = program.source_of(&spec.split);
+    let name = format!("{}.targets", source.name);
+    let rows_of_source = source.header.rows;
     let (shape, dtype) = match program.data.targets {
-        TargetType::Classes(_) => (vec![split.dataset.len()], DType::U32),
-        TargetType::Values(width) => (vec![split.dataset.len(), width], DType::F32),
+        TargetType::Classes(_) => (vec![rows_of_source], DType::U32),
+        TargetType::Values(width) => (vec![rows_of_source, width], DType::F32),
     };
     let data = b.data(DataInfo { name, shape, dtype });
     b.gather_rows(data, rows)

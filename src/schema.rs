@@ -7,7 +7,8 @@ use crate::syntax::ast::{Name, Unit};
 mod types;
 
 pub use types::{
-    AtLeastOne, Auto, Count, Duration, NonNegative, Padding, Pair, Positive, Probability, Real, Share, Spread, Word,
+    AtLeastOne, Auto, Betas, Border, Count, Duration, NonNegative, Padding, Pair, Positive, Probability, Real, Share,
+    Shares, Spread, Stride, SymmetricSpread, Word,
 };
 
 /// A value given in the source, with names and arithmetic resolved.
@@ -350,8 +351,13 @@ impl Arguments<'_> {
                 None
             }
             Err(Mismatch::Unfit { help, replacement }) => {
-                let message =
-                    format!("`{}` of `{}` is {}, found `{}`", param.name, self.item, T::expected(), given.show());
+                let message = format!(
+                    "`{}` of `{}` is {}, found `{}`",
+                    param.name,
+                    self.item,
+                    T::expected(),
+                    given.show()
+                );
                 let mut diagnostic = Diagnostic::error(WRONG_ARGUMENT, given.span, message);
                 let close = match &given.kind {
                     GivenKind::Word(word) => did_you_mean(word, T::words()).map(str::to_owned),

@@ -1,3 +1,593 @@
 //! The abstract syntax to a program: names, arguments, shapes, units and rules between sections.
 
+mod data;
+mod load;
+mod model;
 pub mod program;
+mod scope;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::{Applicability, Code, Diagnostic, did_you_mean, has_errors};
+use crate::formats::files::Files;
+use crate::library::{
+    self, Augmentation, Loss, Metric, Optimizer, Regularizer, Schedule, ShapeError, TargetType, Type,
+};
+use crate::schema::{Given, GivenCall, GivenKind, Made, Origin, Schema, make_from_table};
+use crate::source::{Sources, Span};
+use crate::syntax;
+use crate::syntax::ast::{Name, Stage};
+use load::{Declarations, Loader, TOP_SETTINGS};
+use model::{Flow, ModelChecker, shape_diagnostic};
+use program::{Data, EarlyStop, ModelNode, Origins, Part, Program, ResolvedSetting, Training};
+use scope::Scope;
+use settings::TrainSettings;
+
+const UNKNOWN_SETTING: Code = Code("E0203");
+const MISSING: Code = Code("E0209");
+const SHAPE: Code = Code("E0301");
+const LOSS: Code = Code("E0303");
+const METRIC: Code = Code("E0304");
+const OPTIMIZER: Code = Code("E0305");
+const NOT_A_CALL: Code = Code("E0207");
+const BATCH: Code = Code("E0403");
+const ONE_VALUE: Code = Code("E0404");
+const MONITOR: Code = Code("E0405");
+const ACCUMULATE: Code = Code("E0406");
+
+/// What to compile.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The main file.
+    pub path: PathBuf,
+    /// Overrides, each `path=value`.
+    pub sets: Vec<String>,
+    /// The profile to apply.
+    pub profile: Option<String>,
+}
+
+/// The result of compiling: the program if there are no errors, and everything that was said.
+pub struct Compilation {
+    /// All files that were read.
+    pub sources: Sources,
+    /// The main file's syntax.
+    pub ast: Option<syntax::ast::File>,
+    /// The program.
+    pub program: Option<Program>,
+    /// Errors and warnings, in the order of their places.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The files' paths.
+    pub origins: Origins,
+}
+
+/// Reads and checks a pipeline.
+///
+/// # Errors
+/// When the main file cannot be read.
+pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, String> {
+    let mut loader = Loader::new(files);
+    let ast = loader.load_main(&request.path)?;
+    loader.check_profiles();
+    if let Some(profile) = &request.profile {
+        loader.apply_profile(profile);
+    }
+    for set in &request.sets {
+        loader.apply_set(set);
+    }
+    let Loader { sources, origins, mut diagnostics, declarations, .. } = loader;
+    let base = request.path.parent().unwrap_or(Path::new("")).to_path_buf();
+    let checker = Checker { files, base: &base, sources: &sources, resolved: Vec::new() };
+    let program = checker.check(&declarations, &mut diagnostics);
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span());
+    diagnostics.dedup();
+    let program = if has_errors(&diagnostics) { None } else { program };
+    Ok(Compilation { sources, ast: Some(ast), program, diagnostics, origins })
+}
+
+struct Checker<'b> {
+    files: &'b dyn Files,
+    base: &'b Path,
+    sources: &'b Sources,
+    resolved: Vec<ResolvedSetting>,
+}
+
+impl Checker<'_> {
+    fn check(mut self, declared: &Declarations, diagnostics: &mut Vec<Diagnostic>) -> Option<Program> {
+        let mut scope = Scope::new(&declared.lets);
+        let end = declared.end;
+        for setting in &declared.settings {
+            if !TOP_SETTINGS.contains(&setting.name.text.as_str()) {
+                diagnostics.push(unknown_setting(&setting.name));
+            }
+        }
+        let data = match declared.data.span {
+            Some(section) => data::DataChecker {
+                files: self.files,
+                base: self.base,
+                scope: &mut scope,
+                diagnostics,
+                resolved: &mut self.resolved,
+            }
+            .check(&declared.data.settings, section),
+            None => {
+                diagnostics.push(missing("data", end, "write `data { train = csv(\"file.csv\", target = label) }`"));
+                None
+            }
+        };
+        if let Some(Data { targets: TargetType::Classes(classes), .. }) = &data {
+            scope.classes = Some(*classes);
+        }
+
+        let (augment, input) = self.augment(declared, &mut scope, data.as_ref(), diagnostics);
+        let data_span = declared.data.span.unwrap_or(end);
+        let flow = Flow { of: input.clone(), span: data_span, from: "the data".to_owned() };
+        let (model, stages, output) = self.model(declared, &mut scope, flow, diagnostics);
+
+        let loss = self.required::<dyn Loss>(declared, &mut scope, "loss", library::losses::ALL, diagnostics);
+        let regularization = self.optional::<dyn Regularizer>(
+            declared,
+            &mut scope,
+            "regularization",
+            library::regularizers::ALL,
+            diagnostics,
+        );
+        let optimizer =
+            self.required::<dyn Optimizer>(declared, &mut scope, "optimizer", library::optimizers::ALL, diagnostics);
+        let schedule = self
+            .optional::<dyn Schedule>(declared, &mut scope, "schedule", library::schedules::ALL, diagnostics)
+            .or_else(|| self.default_item("schedule", "constant", library::schedules::ALL, end));
+        let metrics = self.metrics(declared, &mut scope, data.as_ref(), diagnostics);
+        let train = self.train(declared, &mut scope, diagnostics);
+
+        if let Some(optimizer) = &optimizer
+            && let Err(error) = optimizer.item.check()
+        {
+            diagnostics.push(item_diagnostic(OPTIMIZER, &error, optimizer));
+        }
+        let (data, loss, train) = (data?, loss?, train?);
+        let (input, output) = (input?, output?);
+        if let Some(of) = &output.of {
+            check_ends(&data, &loss, &metrics, &output, of, diagnostics);
+        }
+        check_batches(&data, &train.0, &stages, &model, diagnostics);
+        let early_stop = self.early_stop(&data, &metrics, &train, diagnostics);
+        let of = output.of?;
+        let training = Training { early_stop, ..train.0 };
+        self.sort_resolved();
+        Some(Program {
+            data,
+            augment,
+            input,
+            model,
+            stages,
+            output: of,
+            loss,
+            regularization,
+            optimizer: optimizer?,
+            schedule: schedule?,
+            metrics,
+            train: training,
+            resolved: self.resolved,
+        })
+    }
+
+    /// Puts the resolved settings in the order of the language.
+    fn sort_resolved(&mut self) {
+        let rank = |setting: &ResolvedSetting| {
+            let top = TOP_SETTINGS.iter().position(|name| *name == setting.name).unwrap_or(0);
+            match setting.section {
+                "data" => 0,
+                "augment" => 1,
+                "model" => 2,
+                "train" => 99,
+                _ => 3 + top,
+            }
+        };
+        self.resolved.sort_by_key(rank);
+    }
+
+    fn resolve(&mut self, section: &'static str, name: &str, value: String, origin: Origin) {
+        self.resolved.push(ResolvedSetting { section, name: name.to_owned(), value, origin });
+    }
+
+    fn augment(
+        &mut self,
+        declared: &Declarations,
+        scope: &mut Scope,
+        data: Option<&Data>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> (Vec<Made<dyn Augmentation>>, Option<Type>) {
+        let mut made = Vec::new();
+        let mut flow = Flow {
+            of: data.map(|data| Type::features(data.sample_shape.clone())),
+            span: declared.data.span.unwrap_or(declared.end),
+            from: "the data".to_owned(),
+        };
+        let Some(section) = &declared.augment else { return (made, flow.of) };
+        for stage in &section.stages {
+            let Stage::Call(call) = stage else {
+                let message = "`augment` takes transforms only";
+                diagnostics.push(Diagnostic::error(NOT_A_CALL, stage.span(), message));
+                continue;
+            };
+            let Some(given) = scope.call(call, diagnostics) else { continue };
+            let Some(item) = make_from_table(&given, "augmentation", library::augmentations::ALL, diagnostics) else {
+                flow.of = None;
+                continue;
+            };
+            self.resolve("augment", "", item.show(), Origin::Given(item.span));
+            if let Some(input) = &flow.of {
+                match item.item.infer(input) {
+                    Ok(out) => {
+                        flow = Flow { of: Some(out), span: item.span, from: format!("`{}`", call.name.text) };
+                    }
+                    Err(error) => {
+                        diagnostics.push(shape_diagnostic(SHAPE, &error, &item, &flow));
+                        flow.of = None;
+                    }
+                }
+            }
+            made.push(item);
+        }
+        (made, flow.of)
+    }
+
+    fn model<'a>(
+        &mut self,
+        declared: &'a Declarations,
+        scope: &mut Scope<'a>,
+        flow: Flow,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> (Vec<ModelNode>, Vec<program::Stage>, Option<Flow>) {
+        let Some(section) = &declared.model else {
+            diagnostics.push(missing("model", declared.end, "write `model { flatten -> linear(classes) }`"));
+            return (Vec::new(), Vec::new(), None);
+        };
+        let mut nodes = Vec::new();
+        let mut checker = ModelChecker::new(scope, self.sources, &declared.blocks, diagnostics);
+        let known = flow.of.is_some();
+        let out = checker.chain(&section.stages, "model", flow, &mut nodes);
+        let stages = std::mem::take(&mut checker.stages);
+        self.resolved.append(&mut checker.resolved);
+        let has_weights = nodes.iter().any(|node| !matches!(node, ModelNode::Keep { .. } | ModelNode::Use { .. }));
+        if !has_weights && known {
+            let diagnostic =
+                Diagnostic::error(MISSING, section.span, "`model` has no layers").help("end it with `linear(classes)`");
+            diagnostics.push(diagnostic);
+        }
+        (nodes, stages, Some(out))
+    }
+
+    fn required<T: ?Sized>(
+        &mut self,
+        declared: &Declarations,
+        scope: &mut Scope,
+        name: &str,
+        table: &[&'static Schema<T>],
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Made<T>> {
+        if declared.settings.iter().all(|setting| setting.name.text != name) {
+            let help = format!("write `{name} = {}`", table[0].name);
+            diagnostics.push(missing(name, declared.end, &help));
+            return None;
+        }
+        self.optional(declared, scope, name, table, diagnostics)
+    }
+
+    fn optional<T: ?Sized>(
+        &mut self,
+        declared: &Declarations,
+        scope: &mut Scope,
+        name: &str,
+        table: &[&'static Schema<T>],
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Made<T>> {
+        let setting = declared.settings.iter().find(|setting| setting.name.text == name)?;
+        let given = scope.evaluate(&setting.value, diagnostics)?;
+        if name == "regularization" && matches!(&given.kind, GivenKind::Word(word) if word == "none") {
+            self.resolve("", name, "none".to_owned(), Origin::Given(given.span));
+            return None;
+        }
+        let call = as_call(&given, name, table.iter().map(|schema| schema.name), diagnostics)?;
+        let made = make_from_table(&call, kind_of(name), table, diagnostics)?;
+        self.resolve("", name, made.show(), Origin::Given(made.span));
+        Some(made)
+    }
+
+    fn default_item<T: ?Sized>(
+        &mut self,
+        name: &str,
+        item: &str,
+        table: &[&'static Schema<T>],
+        span: Span,
+    ) -> Option<Made<T>> {
+        let call = GivenCall { name: Name { text: item.to_owned(), span }, args: Vec::new(), span };
+        let made = make_from_table(&call, kind_of(name), table, &mut Vec::new())?;
+        self.resolve("", name, made.show(), Origin::Default);
+        Some(made)
+    }
+
+    fn metrics(
+        &mut self,
+        declared: &Declarations,
+        scope: &mut Scope,
+        data: Option<&Data>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Made<dyn Metric>> {
+        let table = library::metrics::ALL;
+        let Some(setting) = declared.settings.iter().find(|setting| setting.name.text == "metrics") else {
+            let Some(data) = data else { return Vec::new() };
+            let name = if matches!(data.targets, TargetType::Classes(_)) { "accuracy" } else { "mae" };
+            let span = declared.end;
+            let call = GivenCall { name: Name { text: name.to_owned(), span }, args: Vec::new(), span };
+            self.resolve("", "metrics", format!("[{name}]"), Origin::Default);
+            return make_from_table(&call, "metric", table, &mut Vec::new()).into_iter().collect();
+        };
+        let Some(given) = scope.evaluate(&setting.value, diagnostics) else { return Vec::new() };
+        let items = match given.kind.clone() {
+            GivenKind::List(items) => items,
+            _ => vec![given.clone()],
+        };
+        let mut made: Vec<Made<dyn Metric>> = Vec::new();
+        for item in items {
+            let Some(call) = as_call(&item, "metrics", table.iter().map(|schema| schema.name), diagnostics) else {
+                continue;
+            };
+            if let Some(metric) = make_from_table(&call, "metric", table, diagnostics) {
+                let name = metric.item.name();
+                if name == "loss" || made.iter().any(|other| other.item.name() == name) {
+                    let message = format!("the metric `{name}` is measured twice");
+                    diagnostics.push(Diagnostic::error(Code("E0208"), call.span, message).help("remove it here"));
+                    continue;
+                }
+                made.push(metric);
+            }
+        }
+        let text: Vec<String> = made.iter().map(Made::show).collect();
+        self.resolve("", "metrics", format!("[{}]", text.join(", ")), Origin::Given(given.span));
+        made
+    }
+
+    fn train(
+        &mut self,
+        declared: &Declarations,
+        scope: &mut Scope,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<(Training, TrainSettings, Made<dyn settings::Section>)> {
+        let span = declared.train.span.unwrap_or(declared.end);
+        let mut args = Vec::new();
+        let mut complete = true;
+        for setting in &declared.train.settings {
+            match scope.evaluate(&setting.value, diagnostics) {
+                Some(given) => args.push((Some(setting.name.clone()), given)),
+                None => complete = false,
+            }
+        }
+        let call = GivenCall { name: Name { text: "train".to_owned(), span }, args, span };
+        let made = TrainSettings::SCHEMA.make(&call, "setting", diagnostics)?;
+        let settings = (*made.item).as_any().downcast_ref::<TrainSettings>()?.clone();
+        for value in &made.values {
+            self.resolve("train", value.name, value.value.clone(), value.origin);
+        }
+        let training = Training {
+            epochs: settings.epochs.0,
+            batch: settings.batch.0,
+            accumulate: settings.accumulate.0,
+            drop_last: settings.drop_last,
+            clip_norm: settings.clip_norm.map(|limit| limit.0),
+            devices: settings.devices.0.clone(),
+            devices_span: made.span_of("devices"),
+            early_stop: None,
+            seed: settings.seed,
+            batch_span: made.span_of("batch"),
+        };
+        if settings.batch.0 % settings.accumulate.0 != 0 {
+            let message =
+                format!("a batch of {} cannot be processed in {} equal parts", settings.batch.0, settings.accumulate.0);
+            let diagnostic = Diagnostic::error(ACCUMULATE, made.span_of("accumulate"), message)
+                .also(made.span_of("batch"), format!("the batch is {}", settings.batch.0))
+                .help("choose a divisor of the batch");
+            diagnostics.push(diagnostic);
+        }
+        complete.then_some((training, settings, made))
+    }
+
+    fn early_stop(
+        &mut self,
+        data: &Data,
+        metrics: &[Made<dyn Metric>],
+        (_, settings, made): &(Training, TrainSettings, Made<dyn settings::Section>),
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<EarlyStop> {
+        let patience = &settings.early_stop.as_ref()?.item;
+        let span = made.span_of("early_stop");
+        let splits: Vec<&str> = data.splits.iter().map(|split| split.name.as_str()).collect();
+        let on = if patience.on.0 == "auto" {
+            let split = if splits.contains(&"val") { "val" } else { "train" };
+            let metric = metrics.iter().map(|metric| metric.item.name()).find(|name| name == "accuracy");
+            format!("{split}.{}", metric.unwrap_or_else(|| "loss".to_owned()))
+        } else {
+            patience.on.0.clone()
+        };
+        let (split, metric) = on.split_once('.').unwrap_or(("", &on));
+        let known: Vec<String> = splits
+            .iter()
+            .filter(|name| **name != "test")
+            .flat_map(|split| {
+                let names = metrics.iter().map(|metric| metric.item.name()).filter(|name| name != "confusion");
+                ["loss".to_owned()].into_iter().chain(names).map(move |metric| format!("{split}.{metric}"))
+            })
+            .collect();
+        if !known.contains(&on) {
+            let message = format!("`{on}` is not measured after an epoch");
+            let mut diagnostic = Diagnostic::error(MONITOR, span, message).label("watched here");
+            diagnostic = match did_you_mean(&on, known.iter().map(String::as_str)) {
+                Some(close) => diagnostic.help(format!("a similar metric is `{close}`")),
+                None if split == "val" && !splits.contains(&"val") => {
+                    diagnostic.help("add `val = split(train, 10%)` to `data`")
+                }
+                None => diagnostic.help(format!("measured are `{}`", known.join("`, `"))),
+            };
+            diagnostics.push(diagnostic);
+            return None;
+        }
+        let higher = metrics.iter().find(|made| made.item.name() == metric);
+        Some(EarlyStop {
+            patience: patience.duration,
+            split: split.to_owned(),
+            metric: metric.to_owned(),
+            higher_is_better: higher.is_some_and(|made| made.item.higher_is_better()),
+            min_delta: patience.min_delta.0,
+        })
+    }
+}
+
+/// What an item of a top-level setting is called in messages.
+fn kind_of(setting: &str) -> &'static str {
+    match setting {
+        "loss" => "loss",
+        "regularization" => "regularizer",
+        "optimizer" => "optimizer",
+        "schedule" => "schedule",
+        _ => "metric",
+    }
+}
+
+fn as_call<'a>(
+    given: &Given,
+    setting: &str,
+    names: impl Iterator<Item = &'a str>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<GivenCall> {
+    let call = given.as_call();
+    if call.is_none() {
+        let kind = kind_of(setting);
+        let message = format!("`{setting}` is a {kind}, found `{}`", given.show());
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        let help = format!("known are {}", names.join(", "));
+        diagnostics.push(Diagnostic::error(NOT_A_CALL, given.span, message).label(format!("not a {kind}")).help(help));
+    }
+    call
+}
+
+fn missing(name: &str, end: Span, help: &str) -> Diagnostic {
+    Diagnostic::error(MISSING, end, format!("the pipeline has no `{name}`")).label("the file ends here").help(help)
+}
+
+fn unknown_setting(name: &Name) -> Diagnostic {
+    let message = format!("there is no setting `{}` at the top level", name.text);
+    let diagnostic = Diagnostic::error(UNKNOWN_SETTING, name.span, message).label("not known here");
+    match did_you_mean(&name.text, TOP_SETTINGS) {
+        Some(close) => diagnostic.help(format!("a similar setting is `{close}`")).fix(
+            Applicability::Suggested,
+            format!("write `{close}`"),
+            name.span,
+            close,
+        ),
+        None => diagnostic.help(format!("known are `{}`; other names are defined by `let`", TOP_SETTINGS.join("`, `"))),
+    }
+}
+
+/// An item's own complaint as a diagnostic.
+fn item_diagnostic<T: ?Sized>(code: Code, error: &ShapeError, made: &Made<T>) -> Diagnostic {
+    let span = error.param.map_or(made.span, |param| made.span_of(param));
+    let mut diagnostic = Diagnostic::error(code, span, error.message.clone());
+    if let Some(note) = &error.note {
+        diagnostic = diagnostic.note(note.clone());
+    }
+    if let Some(help) = &error.help {
+        diagnostic = diagnostic.help(help.clone());
+    }
+    diagnostic
+}
+
+/// The model's end against the loss, the metrics and the data's targets.
+fn check_ends(
+    data: &Data,
+    loss: &Made<dyn Loss>,
+    metrics: &[Made<dyn Metric>],
+    output: &Flow,
+    of: &Type,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let targets = match data.targets {
+        TargetType::Classes(classes) => format!("the data has {classes} classes"),
+        TargetType::Values(1) => "the data has one number as target".to_owned(),
+        TargetType::Values(width) => format!("the data has {width} numbers as targets"),
+    };
+    if let Err(error) = loss.item.check(of, data.targets) {
+        let diagnostic = item_diagnostic(LOSS, &error, loss)
+            .also(output.span, format!("{} ends the model in {}", output.from, of.show()))
+            .also(data.splits[0].span, targets);
+        diagnostics.push(diagnostic);
+        return;
+    }
+    for metric in metrics {
+        if let Err(error) = metric.item.check(of, data.targets) {
+            let diagnostic = item_diagnostic(METRIC, &error, metric);
+            diagnostics.push(diagnostic.also(data.splits[0].span, targets.clone()));
+        }
+    }
+}
+
+/// Batches against the rows of the training split, the last partial batch included.
+fn check_batches(
+    data: &Data,
+    train: &Training,
+    stages: &[program::Stage],
+    model: &[ModelNode],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let split = &data.splits[0];
+    if train.batch > split.rows {
+        let message = format!("a batch of {} is larger than the training split of {} rows", train.batch, split.rows);
+        let from = match split.part {
+            Part::Rest => "the training split is read here",
+            Part::Taken { .. } => "the training split is taken here",
+        };
+        let diagnostic = Diagnostic::error(BATCH, train.batch_span, message)
+            .label("more than there is")
+            .also(split.span, from)
+            .help(format!("choose a batch of at most {}", split.rows));
+        diagnostics.push(diagnostic);
+        return;
+    }
+    let micro = train.batch / train.accumulate.max(1);
+    let rest = split.rows % train.batch % micro.max(1);
+    let single = (rest == 1 && !train.drop_last) || micro == 1;
+    if !single {
+        return;
+    }
+    for_each_layer(model, &mut |stage, layer| {
+        let shape = &stages[stage].input.shape;
+        let positions: usize = shape.iter().skip(1).product();
+        if layer.item.needs_batch() && positions == 1 {
+            let message = format!(
+                "`{}` needs more than one value a channel, and the last batch of an epoch has {rest} row",
+                layer.name
+            );
+            let rows = split.rows;
+            let diagnostic = Diagnostic::error(ONE_VALUE, layer.span, message)
+                .label("normalizes over the batch")
+                .also(train.batch_span, format!("{rows} rows in batches of {micro}"))
+                .note(format!("{rows} mod {micro} = {}", rows % micro))
+                .help("set `drop_last = true`, or choose another batch");
+            diagnostics.push(diagnostic);
+        }
+    });
+}
+
+fn for_each_layer(nodes: &[ModelNode], visit: &mut dyn FnMut(usize, &Made<dyn library::Layer>)) {
+    for node in nodes {
+        match node {
+            ModelNode::Layer { stage, layer } => visit(*stage, layer),
+            ModelNode::Residual { main, shortcut, .. } => {
+                for_each_layer(main, visit);
+                for_each_layer(shortcut, visit);
+            }
+            ModelNode::Branch { arms, .. } => arms.iter().for_each(|arm| for_each_layer(arm, visit)),
+            ModelNode::Keep { .. } | ModelNode::Use { .. } | ModelNode::Meet { .. } => {}
+        }
+    }
+}

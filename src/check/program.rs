@@ -1,10 +1,11 @@
 //! A checked pipeline: every name resolved, every shape known, every value within its range.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use crate::formats::dataset::Dataset;
-use crate::library::{Augmentation, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, TargetType, Type};
+use crate::formats::dataset::Header;
+use crate::library::{
+    Augmentation, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, Source, TargetType, Type,
+};
 use crate::schema::{Duration, Made, Origin};
 use crate::source::Span;
 
@@ -51,8 +52,10 @@ pub struct ResolvedSetting {
     pub origin: Origin,
 }
 
-/// The data of a pipeline.
+/// The data of a pipeline, known by the headers of its files; [`crate::data::load`] reads the rest.
 pub struct Data {
+    /// What is read, each once.
+    pub sources: Vec<SourceData>,
     /// The splits, `train` first.
     pub splits: Vec<Split>,
     /// What the targets are.
@@ -67,28 +70,43 @@ pub struct Data {
     pub normalize_span: Span,
 }
 
+/// A source of samples.
+pub struct SourceData {
+    /// The split that it is given for: `train`. Resident data sets bear this name.
+    pub name: String,
+    /// The source.
+    pub source: Made<dyn Source>,
+    /// The folder that its paths are relative to.
+    pub base: PathBuf,
+    /// What its files' headers say.
+    pub header: Header,
+}
+
 /// One split.
+#[derive(Clone, Debug)]
 pub struct Split {
     /// `train`, `val`, `test`.
     pub name: String,
-    /// Its samples.
-    pub dataset: Arc<Dataset>,
-    /// Which rows of the data set belong to it; all if `None`.
-    pub rows: Option<Arc<Vec<u32>>>,
+    /// Its source, as an index into [`Data::sources`].
+    pub source: usize,
+    /// Which rows of the source belong to it.
+    pub part: Part,
+    /// How many samples it has; at least 1.
+    pub rows: usize,
     /// Where it is declared.
     pub span: Span,
 }
 
-impl Split {
-    /// How many samples it has.
-    pub fn len(&self) -> usize {
-        self.rows.as_ref().map_or_else(|| self.dataset.len(), |rows| rows.len())
-    }
-
-    /// Whether it has no samples; a checked split has some.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+/// Which rows of a source a split has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Those that no other split takes.
+    Rest,
+    /// So many, drawn at random before all splits declared later.
+    Taken {
+        /// Whether every class gives its share.
+        stratified: bool,
+    },
 }
 
 /// How samples are normalized: `(x − mean) / std`, one pair a channel or a feature.
@@ -240,9 +258,15 @@ impl Program {
         self.data.splits.iter().find(|split| split.name == name)
     }
 
+    /// The source of a split.
+    pub fn source_of(&self, split: &str) -> &SourceData {
+        let split = self.split(split).unwrap_or_else(|| unreachable!("a checked split exists"));
+        &self.data.sources[split.source]
+    }
+
     /// Sizes of the training.
     pub fn run_shape(&self) -> RunShape {
-        let rows = self.data.splits[0].len();
+        let rows = self.data.splits[0].rows;
         let batch = self.train.batch;
         let steps = if self.train.drop_last { rows / batch } else { rows.div_ceil(batch) };
         let steps_per_epoch = steps as u64;

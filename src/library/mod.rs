@@ -8,9 +8,14 @@ pub mod metrics;
 pub mod optimizers;
 pub mod regularizers;
 pub mod schedules;
+pub mod sources;
 
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::formats::dataset::{Dataset, Header};
+use crate::formats::error::FormatError;
+use crate::formats::files::Files;
 use crate::ir::graph::{Init, StateInfo, StateKind};
 use crate::ir::{Builder, DType, Shape, StateId, Value};
 use crate::schema::Duration;
@@ -93,6 +98,11 @@ pub trait Layer: std::fmt::Debug {
 
     /// Appends the layer to the graph; `input` has the batch axis first.
     fn lower(&self, model: &mut ModelBuilder, input: Value) -> Value;
+
+    /// Whether the layer computes statistics over the batch when training, which one value cannot give.
+    fn needs_batch(&self) -> bool {
+        false
+    }
 
     /// A penalty on the layer's own weights, in addition to the program's.
     fn regularization(&self) -> Option<&dyn Regularizer> {
@@ -283,6 +293,14 @@ pub trait Optimizer: std::fmt::Debug {
     /// The learning rate before the schedule.
     fn learning_rate(&self) -> f64;
 
+    /// Whether the parameters go together.
+    ///
+    /// # Errors
+    /// When they do not, saying which.
+    fn check(&self) -> Result<(), ShapeError> {
+        Ok(())
+    }
+
     /// The new weight.
     fn lower(&self, update: &mut UpdateBuilder, weight: Value, grad: Value) -> Value;
 }
@@ -415,4 +433,19 @@ pub trait Metric: std::fmt::Debug {
 
     /// Whether larger is better.
     fn higher_is_better(&self) -> bool;
+}
+
+/// Where samples and targets are read from.
+pub trait Source: std::fmt::Debug {
+    /// What the headers say; reads as little as possible. Relative paths begin at `base`.
+    ///
+    /// # Errors
+    /// When a file is missing or malformed.
+    fn header(&self, files: &dyn Files, base: &Path) -> Result<Header, FormatError>;
+
+    /// All samples and targets.
+    ///
+    /// # Errors
+    /// When a file is missing or malformed.
+    fn load(&self, files: &dyn Files, base: &Path) -> Result<Dataset, FormatError>;
 }

@@ -369,6 +369,60 @@ impl FromArg for Padding {
     }
 }
 
+/// How far a window moves: a count, a pair, or `kernel` for windows that lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stride {
+    /// By the window's own size.
+    Kernel,
+    /// By so many rows and columns.
+    Each([usize; 2]),
+}
+
+impl FromArg for Stride {
+    fn expected() -> String {
+        "a count, a pair such as `[1, 2]`, or `kernel`".to_owned()
+    }
+
+    fn from_arg(given: &Given) -> Result<Self, Mismatch> {
+        match &given.kind {
+            GivenKind::Word(word) if word == "kernel" => Ok(Stride::Kernel),
+            _ => Pair::from_arg(given).map(|pair| Stride::Each(pair.0)),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Stride::Kernel => "kernel".to_owned(),
+            Stride::Each(each) => Pair(*each).show(),
+        }
+    }
+
+    fn words() -> Vec<&'static str> {
+        vec!["kernel"]
+    }
+}
+
+/// The border around an image: a number for all sides, or `[height, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Border(pub [usize; 2]);
+
+impl FromArg for Border {
+    fn expected() -> String {
+        "a whole number, or a pair such as `[1, 2]`".to_owned()
+    }
+
+    fn from_arg(given: &Given) -> Result<Self, Mismatch> {
+        match Padding::from_arg(given)? {
+            Padding::Each(each) => Ok(Border(each)),
+            Padding::Same => Err(Mismatch::unfit()),
+        }
+    }
+
+    fn show(&self) -> String {
+        Padding::Each(self.0).show()
+    }
+}
+
 /// A span of training: `5 epochs` or `200 steps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Duration {
@@ -438,6 +492,78 @@ impl FromArg for Spread {
 
     fn show(&self) -> String {
         format!("{}..{}", show_number(self.0), show_number(self.1))
+    }
+}
+
+/// A range around 0, as a number (`15` is `-15..15`) or as a range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SymmetricSpread(pub f64, pub f64);
+
+impl FromArg for SymmetricSpread {
+    fn expected() -> String {
+        "a number not below 0, or a range such as `-10..20`".to_owned()
+    }
+
+    fn from_arg(given: &Given) -> Result<Self, Mismatch> {
+        match given.kind {
+            GivenKind::Range(..) => Spread::from_arg(given).map(|spread| SymmetricSpread(spread.0, spread.1)),
+            _ => ranged(given, |value| value >= 0.0).map(|value| SymmetricSpread(-value, value)),
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0 == -self.1 { show_number(self.1) } else { Spread(self.0, self.1).show() }
+    }
+}
+
+/// Shares of the height and the width: `[0.1, 0.2]`, or one share for both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shares(pub [f64; 2]);
+
+impl FromArg for Shares {
+    fn expected() -> String {
+        "a share from 0 to 1, or a pair such as `[0.1, 0.2]`".to_owned()
+    }
+
+    fn from_arg(given: &Given) -> Result<Self, Mismatch> {
+        match &given.kind {
+            GivenKind::List(items) if items.len() == 2 => {
+                Ok(Shares([Share::from_arg(&items[0])?.0, Share::from_arg(&items[1])?.0]))
+            }
+            _ => Share::from_arg(given).map(|share| Shares([share.0; 2])),
+        }
+    }
+
+    fn show(&self) -> String {
+        let [height, width] = self.0;
+        if height == width {
+            show_number(height)
+        } else {
+            format!("[{}, {}]", show_number(height), show_number(width))
+        }
+    }
+}
+
+/// The decay of an optimizer's first and second moment: `[0.9, 0.999]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Betas(pub f64, pub f64);
+
+impl FromArg for Betas {
+    fn expected() -> String {
+        "a pair of numbers from 0 to below 1, such as `[0.9, 0.999]`".to_owned()
+    }
+
+    fn from_arg(given: &Given) -> Result<Self, Mismatch> {
+        match &given.kind {
+            GivenKind::List(items) if items.len() == 2 => {
+                Ok(Betas(Probability::from_arg(&items[0])?.0, Probability::from_arg(&items[1])?.0))
+            }
+            _ => Err(Mismatch::unfit()),
+        }
+    }
+
+    fn show(&self) -> String {
+        format!("[{}, {}]", show_number(self.0), show_number(self.1))
     }
 }
 

@@ -61,8 +61,12 @@ pub(super) fn read_number(text: &str, span: Span, diagnostics: &mut Vec<Diagnost
         Ok(_) => {
             let limit = if integer { "2^53" } else { "1.8e308" };
             diagnostics.push(
-                Diagnostic::error(BAD_NUMBER, number_span, format!("`{number}` is too large, expected at most {limit}"))
-                    .label("cannot be held exactly"),
+                Diagnostic::error(
+                    BAD_NUMBER,
+                    number_span,
+                    format!("`{number}` is too large, expected at most {limit}"),
+                )
+                .label("cannot be held exactly"),
             );
             return ExprKind::Missing;
         }

@@ -46,9 +46,13 @@ impl Lowering<'_> {
         let span = self.span(node);
         if !file.items.is_empty() || file.version.is_some() {
             self.diagnostics.push(
-                Diagnostic::error(BAD_VERSION, span, "`nnopt` stands once, at the start of the file, found it again or later")
-                    .label("not at the start")
-                    .fix(Applicability::Suggested, "remove it", span, ""),
+                Diagnostic::error(
+                    BAD_VERSION,
+                    span,
+                    "`nnopt` stands once, at the start of the file, found it again or later",
+                )
+                .label("not at the start")
+                .fix(Applicability::Suggested, "remove it", span, ""),
             );
         }
         let Some(token) = token(node, K::Number) else { return };
@@ -108,7 +112,12 @@ impl Lowering<'_> {
                 self.diagnostics.push(
                     Diagnostic::error(MISSING_VALUE, path.span, format!("expected a quoted path, found `{written}`"))
                         .label("not in quotes")
-                        .fix(Applicability::Safe, format!("write `\"{written}\"`"), path.span, format!("\"{written}\"")),
+                        .fix(
+                            Applicability::Safe,
+                            format!("write `\"{written}\"`"),
+                            path.span,
+                            format!("\"{written}\""),
+                        ),
                 );
                 Some(Item::Include { path: written, span: path.span })
             }
@@ -241,7 +250,10 @@ impl Lowering<'_> {
     fn call(&mut self, node: &SyntaxNode, depth: usize) -> Option<Call> {
         let name = self.name(node)?;
         let args = child(node, K::Args).map(|args| self.args(&args, depth)).unwrap_or_default();
-        let parts = [token(node, K::Path).map(|token| self.token_span(&token)), child(node, K::Args).map(|args| self.span(&args))];
+        let parts = [
+            token(node, K::Path).map(|token| self.token_span(&token)),
+            child(node, K::Args).map(|args| self.span(&args)),
+        ];
         let span = parts.into_iter().flatten().reduce(Span::to)?;
         Some(Call { name, args, span })
     }
@@ -275,9 +287,13 @@ impl Lowering<'_> {
         if depth > MAX_VALUE_DEPTH {
             let span = self.span(node);
             self.diagnostics.push(
-                Diagnostic::error(TOO_DEEP, span, format!("a value of more than {MAX_VALUE_DEPTH} nested operators and calls"))
-                    .label("too deep")
-                    .help("name parts of it with `let`"),
+                Diagnostic::error(
+                    TOO_DEEP,
+                    span,
+                    format!("a value of more than {MAX_VALUE_DEPTH} nested operators and calls"),
+                )
+                .label("too deep")
+                .help("name parts of it with `let`"),
             );
             return Expr { kind: ExprKind::Missing, span };
         }
@@ -369,9 +385,13 @@ impl Lowering<'_> {
         for arg in self.args(node, depth) {
             if let Some(name) = &arg.name {
                 self.diagnostics.push(
-                    Diagnostic::error(UNEXPECTED, name.span, format!("a list holds values, found the name `{}`", name.text))
-                        .label("no names in a list")
-                        .help("write the value alone"),
+                    Diagnostic::error(
+                        UNEXPECTED,
+                        name.span,
+                        format!("a list holds values, found the name `{}`", name.text),
+                    )
+                    .label("no names in a list")
+                    .help("write the value alone"),
                 );
             }
             values.push(arg.value);
@@ -431,14 +451,18 @@ impl Lowering<'_> {
         let name = self.name(node)?;
         if name.text.contains('.') {
             self.diagnostics.push(
-                Diagnostic::error(MISSING_NAME, name.span, format!("expected a name without dots, found `{}`", name.text))
-                    .label("not a plain name")
-                    .fix(
-                        Applicability::Suggested,
-                        format!("write `{}`", name.text.replace('.', "_")),
-                        name.span,
-                        name.text.replace('.', "_"),
-                    ),
+                Diagnostic::error(
+                    MISSING_NAME,
+                    name.span,
+                    format!("expected a name without dots, found `{}`", name.text),
+                )
+                .label("not a plain name")
+                .fix(
+                    Applicability::Suggested,
+                    format!("write `{}`", name.text.replace('.', "_")),
+                    name.span,
+                    name.text.replace('.', "_"),
+                ),
             );
         }
         Some(name)

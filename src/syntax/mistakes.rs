@@ -153,7 +153,8 @@ fn fixes_mend() {
         ("let a.b = 1", "let a_b = 1"),
     ] {
         let diagnostics = check_source(text).diagnostics;
-        let mended = mend(text, diagnostics.first().and_then(|first| first.fixes.first()).unwrap_or_else(|| panic!("{text}")));
+        let mended =
+            mend(text, diagnostics.first().and_then(|first| first.fixes.first()).unwrap_or_else(|| panic!("{text}")));
         assert_eq!(mended, expected);
         assert!(report(&mended).is_empty(), "{mended:?}: {:?}", report(&mended));
     }

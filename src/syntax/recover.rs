@@ -126,7 +126,9 @@ impl<'a> Recovery<'a> {
                 self.push_vague(
                     Diagnostic::error(MISPLACED, span, "found a layer at the top level")
                         .label("belongs to no model")
-                        .help("layers stand inside `model { … }` or `block name() { … }`; look for a `}` too many before"),
+                        .help(
+                            "layers stand inside `model { … }` or `block name() { … }`; look for a `}` too many before",
+                        ),
                 );
             }
             Rule::loose_arm => {
@@ -231,7 +233,12 @@ impl<'a> Recovery<'a> {
             Rule::wrong_equal => self.push(
                 Diagnostic::error(WRONG_EQUALS, span, format!("expected `=`, found `{text}`"))
                     .label("settings are written `name = value`")
-                    .fix(Applicability::Safe, "write `=`", span, if text == ":" { self.spaced_equals(start, end) } else { "=" }),
+                    .fix(
+                        Applicability::Safe,
+                        "write `=`",
+                        span,
+                        if text == ":" { self.spaced_equals(start, end) } else { "=" },
+                    ),
             ),
             Rule::wrong_arrow => self.push(
                 Diagnostic::error(WRONG_ARROW, span, format!("expected `->`, found `{text}`"))
@@ -239,9 +246,13 @@ impl<'a> Recovery<'a> {
                     .fix(Applicability::Safe, "write `->`", span, "->"),
             ),
             Rule::wrong_comment => self.push(
-                Diagnostic::error(WRONG_COMMENT, span, format!("expected `#` before a comment, found `{}`", &text[..2]))
-                    .label("comments start with `#`")
-                    .fix(Applicability::Safe, "write `#`", self.span(start, start + 2), "#"),
+                Diagnostic::error(
+                    WRONG_COMMENT,
+                    span,
+                    format!("expected `#` before a comment, found `{}`", &text[..2]),
+                )
+                .label("comments start with `#`")
+                .fix(Applicability::Safe, "write `#`", self.span(start, start + 2), "#"),
             ),
             Rule::open_string => self.report_open_string(start, end),
             Rule::wrong_string => {
@@ -327,10 +338,13 @@ impl<'a> Recovery<'a> {
                     None => format!("write `{name} = value` or `{name} {{ … }}`"),
                     Some(_) => format!("write `{name} = value`"),
                 };
-                let diagnostic =
-                    Diagnostic::error(MISSING_EQUALS, here, format!("expected `=` and a value after {after}, found {found}"))
-                        .label("value missing")
-                        .help(help);
+                let diagnostic = Diagnostic::error(
+                    MISSING_EQUALS,
+                    here,
+                    format!("expected `=` and a value after {after}, found {found}"),
+                )
+                .label("value missing")
+                .help(help);
                 return self.push_vague(diagnostic);
             }
             Rule::missing_count => {
@@ -350,12 +364,14 @@ impl<'a> Recovery<'a> {
                         .help("a chain starts with a layer: `conv2d(32) -> relu`");
                 return self.push_vague(diagnostic);
             }
-            Rule::missing_join => {
-                Diagnostic::error(MISSING_JOIN, here, format!("expected `join` after the arms of `branch`, found {found}"))
-                    .label("how do the arms meet")
-                    .fix(Applicability::Suggested, "write `join concat`", here, " join concat")
-                    .fix(Applicability::Suggested, "write `join add`", here, " join add")
-            }
+            Rule::missing_join => Diagnostic::error(
+                MISSING_JOIN,
+                here,
+                format!("expected `join` after the arms of `branch`, found {found}"),
+            )
+            .label("how do the arms meet")
+            .fix(Applicability::Suggested, "write `join concat`", here, " join concat")
+            .fix(Applicability::Suggested, "write `join add`", here, " join add"),
             Rule::missing_comma => {
                 let diagnostic =
                     Diagnostic::error(MISSING_COMMA, here, format!("expected `,` after {after}, found {found}"))
@@ -423,9 +439,7 @@ impl<'a> Recovery<'a> {
                 let span = self.span(start, end);
                 diagnostic.fix(Applicability::Suggested, format!("write `{closing}`"), span, closing.to_string())
             }
-            _ if closing == '}' => {
-                diagnostic.fix(Applicability::Suggested, format!("insert `{closing}`"), here, "\n}")
-            }
+            _ if closing == '}' => diagnostic.fix(Applicability::Suggested, format!("insert `{closing}`"), here, "\n}"),
             _ => diagnostic.fix(Applicability::Safe, format!("insert `{closing}`"), here, closing.to_string()),
         };
         self.unclosed = Some((at, self.diagnostics.len()));
@@ -463,9 +477,13 @@ impl<'a> Recovery<'a> {
         let close = if kept.len() > 1 { start + kept.len() } else { end };
         let here = self.span(close, close);
         self.push(
-            Diagnostic::error(OPEN_STRING, self.span(start, end), "expected `\"` at the end of the string, found the end of the line")
-                .label("not closed on this line")
-                .fix(Applicability::Suggested, "insert `\"`", here, "\""),
+            Diagnostic::error(
+                OPEN_STRING,
+                self.span(start, end),
+                "expected `\"` at the end of the string, found the end of the line",
+            )
+            .label("not closed on this line")
+            .fix(Applicability::Suggested, "insert `\"`", here, "\""),
         );
         self.open_string = Some((start, end));
     }
@@ -528,7 +546,10 @@ impl<'a> Recovery<'a> {
         let (expected, help) = match (rule, self.bodies.last()) {
             (Rule::bad_arg, _) if !begins_value => ("`,` or a closing bracket", "arguments are separated by `,`"),
             (Rule::bad_arg, _) => ("a value", "arguments are `value` or `name = value`"),
-            (Rule::bad_value, _) => ("a value", "values are numbers, words, strings, lists and calls: `0.1`, `auto`, `\"path\"`, `[0, 2]`, `adam()`"),
+            (Rule::bad_value, _) => (
+                "a value",
+                "values are numbers, words, strings, lists and calls: `0.1`, `auto`, `\"path\"`, `[0, 2]`, `adam()`",
+            ),
             (Rule::lone_rest, _) => ("the end of the value", "one value stands after `=`"),
             (Rule::bad_header, _) => ("`{`", "nothing stands between the name and `{`"),
             (_, None) => ("a section or a setting", "a file holds sections, `model { … }`, and settings, `loss = mse`"),
@@ -553,7 +574,11 @@ impl<'a> Recovery<'a> {
 
     /// Whether nothing but blanks and comments follow on the line.
     fn rest_of_line(&self, at: usize) -> bool {
-        self.text[at..].trim_start_matches([' ', '\t', '\r']).chars().next().is_none_or(|c| matches!(c, '\n' | '#' | '}'))
+        self.text[at..]
+            .trim_start_matches([' ', '\t', '\r'])
+            .chars()
+            .next()
+            .is_none_or(|c| matches!(c, '\n' | '#' | '}'))
     }
 
     fn spaced_equals(&self, start: usize, end: usize) -> &'static str {

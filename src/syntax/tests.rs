@@ -83,8 +83,6 @@ pub(super) fn report(text: &str) -> Vec<String> {
     check_source(text).diagnostics.iter().map(line).collect()
 }
 
-
-
 /// A value as a Lisp would write it.
 fn show(expr: &Expr) -> String {
     let call = |call: &ast::Call| {
@@ -201,7 +199,9 @@ fn values() {
         assert_eq!(diagnostics, [], "{text}");
         assert_eq!(show(&value), expected, "{text}");
     }
-    for (text, code) in [("", "E0104"), ("1 2", "E0101"), ("a = 3", "E0101"), ("f(", "E0108"), ("1 +", "E0104"), ("3 sx", "E0112")] {
+    for (text, code) in
+        [("", "E0104"), ("1 2", "E0101"), ("a = 3", "E0101"), ("f(", "E0108"), ("1 +", "E0104"), ("3 sx", "E0112")]
+    {
         let (_, diagnostics) = parse_expression(0, text);
         assert_eq!(diagnostics.iter().map(|diagnostic| diagnostic.code.0).collect::<Vec<_>>(), [code], "{text}");
     }

@@ -1,0 +1,163 @@
+//! Names and arithmetic: expressions of the source to given values.
+
+use std::collections::BTreeMap;
+
+use super::{Code, Diagnostic};
+use crate::schema::{Given, GivenCall, GivenKind};
+use crate::syntax::ast::{BinaryOp, Call, Expr, ExprKind, Setting, Unit};
+
+const CYCLE: Code = Code("E0211");
+const ARITHMETIC: Code = Code("E0210");
+
+/// What names mean at some place.
+pub(super) struct Scope<'a> {
+    lets: &'a [Setting],
+    open: Vec<&'a str>,
+    /// Parameters of the blocks that are being expanded, innermost last.
+    pub params: Vec<BTreeMap<String, Given>>,
+    /// How many classes the data has, if it has classes and could be read.
+    pub classes: Option<usize>,
+}
+
+impl<'a> Scope<'a> {
+    pub fn new(lets: &'a [Setting]) -> Scope<'a> {
+        Scope { lets, open: Vec::new(), params: Vec::new(), classes: None }
+    }
+
+    /// The value of an expression; `None` where that has been reported or cannot be known.
+    pub fn evaluate(&mut self, expr: &Expr, diagnostics: &mut Vec<Diagnostic>) -> Option<Given> {
+        let kind = match &expr.kind {
+            ExprKind::Missing => return None,
+            ExprKind::Number { value, integer, unit } => {
+                GivenKind::Number { value: *value, integer: *integer, unit: *unit }
+            }
+            ExprKind::Text(text) => GivenKind::Text(text.clone()),
+            ExprKind::Word(word) => self.word(word, expr, diagnostics)?,
+            ExprKind::Range(low, high) => {
+                let low = self.number(low, diagnostics)?;
+                let high = self.number(high, diagnostics)?;
+                GivenKind::Range(low, high)
+            }
+            ExprKind::List(items) => {
+                let items: Vec<Option<Given>> = items.iter().map(|item| self.evaluate(item, diagnostics)).collect();
+                GivenKind::List(items.into_iter().collect::<Option<Vec<Given>>>()?)
+            }
+            ExprKind::Call(call) => GivenKind::Call(self.call(call, diagnostics)?),
+            ExprKind::Negate(inner) => match self.evaluate(inner, diagnostics)?.kind {
+                GivenKind::Number { value, integer, unit } => GivenKind::Number { value: -value, integer, unit },
+                _ => return self.not_a_number(inner, diagnostics),
+            },
+            ExprKind::Binary(op, left, right) => self.arithmetic(expr, *op, left, right, diagnostics)?,
+        };
+        Some(Given { kind, span: expr.span })
+    }
+
+    /// A call with its arguments evaluated; `None` if one of them could not be.
+    pub fn call(&mut self, call: &Call, diagnostics: &mut Vec<Diagnostic>) -> Option<GivenCall> {
+        let mut args = Vec::new();
+        let mut complete = true;
+        for arg in &call.args {
+            match self.evaluate(&arg.value, diagnostics) {
+                Some(given) => args.push((arg.name.clone(), given)),
+                None => complete = false,
+            }
+        }
+        complete.then(|| GivenCall { name: call.name.clone(), args, span: call.span })
+    }
+
+    fn word(&mut self, word: &str, expr: &Expr, diagnostics: &mut Vec<Diagnostic>) -> Option<GivenKind> {
+        if let Some(given) = self.params.last().and_then(|params| params.get(word)) {
+            return Some(given.kind.clone());
+        }
+        let lets: &'a [Setting] = self.lets;
+        if let Some(binding) = lets.iter().find(|binding| binding.name.text == word) {
+            if self.open.contains(&word) {
+                let message = format!("`{word}` is defined by itself");
+                let diagnostic = Diagnostic::error(CYCLE, binding.name.span, message)
+                    .label("defined here")
+                    .also(expr.span, "used for its own value here");
+                diagnostics.push(diagnostic);
+                return None;
+            }
+            self.open.push(&binding.name.text);
+            let given = self.evaluate(&binding.value, diagnostics);
+            self.open.pop();
+            return given.map(|given| given.kind);
+        }
+        if word == "classes" {
+            let value = self.classes? as f64;
+            return Some(GivenKind::Number { value, integer: true, unit: None });
+        }
+        Some(GivenKind::Word(word.to_owned()))
+    }
+
+    fn number(&mut self, expr: &Expr, diagnostics: &mut Vec<Diagnostic>) -> Option<f64> {
+        match self.evaluate(expr, diagnostics)?.kind {
+            GivenKind::Number { value, unit: None, .. } => Some(value),
+            GivenKind::Number { value, unit: Some(Unit::Percent), .. } => Some(value / 100.0),
+            _ => self.not_a_number(expr, diagnostics),
+        }
+    }
+
+    fn not_a_number<T>(&self, expr: &Expr, diagnostics: &mut Vec<Diagnostic>) -> Option<T> {
+        let diagnostic = match &expr.kind {
+            ExprKind::Word(word) => {
+                let names = self.lets.iter().map(|binding| binding.name.text.as_str()).chain(["classes"]);
+                let message = format!("`{word}` is not a number");
+                let diagnostic = Diagnostic::error(ARITHMETIC, expr.span, message).label("unknown name");
+                match crate::diagnostic::did_you_mean(word, names) {
+                    Some(close) => diagnostic.help(format!("a similar name is `{close}`")),
+                    None => diagnostic.help(format!("define it: `let {word} = …`")),
+                }
+            }
+            _ => Diagnostic::error(ARITHMETIC, expr.span, "arithmetic takes numbers").label("not a number"),
+        };
+        diagnostics.push(diagnostic);
+        None
+    }
+
+    fn arithmetic(
+        &mut self,
+        whole: &Expr,
+        op: BinaryOp,
+        left: &Expr,
+        right: &Expr,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<GivenKind> {
+        let a = self.evaluate(left, diagnostics)?;
+        let b = self.evaluate(right, diagnostics)?;
+        let (
+            GivenKind::Number { value: x, integer: x_whole, unit: x_unit },
+            GivenKind::Number { value: y, integer: y_whole, unit: y_unit },
+        ) = (&a.kind, &b.kind)
+        else {
+            let wrong = if matches!(a.kind, GivenKind::Number { .. }) { right } else { left };
+            return self.not_a_number(wrong, diagnostics);
+        };
+        let unit = match (op, x_unit, y_unit) {
+            (_, None, None) => None,
+            (BinaryOp::Add | BinaryOp::Subtract, x, y) if x == y => *x,
+            (BinaryOp::Multiply, unit, None) | (BinaryOp::Multiply, None, unit) => *unit,
+            (BinaryOp::Divide, unit, None) => *unit,
+            (BinaryOp::Divide, x, y) if x == y => None,
+            _ => {
+                let message = format!("`{}` and `{}` have units that do not go together", a.show(), b.show());
+                diagnostics.push(Diagnostic::error(ARITHMETIC, whole.span, message));
+                return None;
+            }
+        };
+        let value = match op {
+            BinaryOp::Add => x + y,
+            BinaryOp::Subtract => x - y,
+            BinaryOp::Multiply => x * y,
+            BinaryOp::Divide => x / y,
+        };
+        if !value.is_finite() {
+            let message = format!("`{} / {}` is not a number", a.show(), b.show());
+            diagnostics.push(Diagnostic::error(ARITHMETIC, whole.span, message));
+            return None;
+        }
+        let integer = *x_whole && *y_whole && value.fract() == 0.0;
+        Some(GivenKind::Number { value, integer, unit })
+    }
+}
