@@ -351,13 +351,8 @@ impl Arguments<'_> {
                 None
             }
             Err(Mismatch::Unfit { help, replacement }) => {
-                let message = format!(
-                    "`{}` of `{}` is {}, found `{}`",
-                    param.name,
-                    self.item,
-                    T::expected(),
-                    given.show()
-                );
+                let message =
+                    format!("`{}` of `{}` is {}, found `{}`", param.name, self.item, T::expected(), given.show());
                 let mut diagnostic = Diagnostic::error(WRONG_ARGUMENT, given.span, message);
                 let close = match &given.kind {
                     GivenKind::Word(word) => did_you_mean(word, T::words()).map(str::to_owned),

@@ -1,6 +1,7 @@
 //! Preparing data: splits, statistics, sampling, class numbering.
 
 pub mod classes;
+pub mod load;
 pub mod sampler;
 pub mod split;
 pub mod statistics;

@@ -343,6 +343,20 @@ mod tests {
     }
 
     #[test]
+    fn the_example_tables_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
+        let any = CsvOptions::default();
+        let rows = |name: &str, options: &CsvOptions| {
+            let header = header(&crate::formats::Disk, &folder.join(name), options).unwrap();
+            (header.rows, header.sample_shape, header.target.classes())
+        };
+        assert_eq!(rows("iris.csv", &any), (150, vec![4], Some(3)));
+        let image = CsvOptions { shape: Some(vec![1, 8, 8]), ..any };
+        assert_eq!(rows("digits.csv", &image), (1797, vec![1, 8, 8], Some(10)));
+        assert_eq!(rows("diabetes.csv", &targets(&["progression"], Task::Regression)), (442, vec![10], None));
+    }
+
+    #[test]
     fn labels_that_count_from_0_are_kept_and_numbers_are_ordered_by_value() {
         let dataset = read("a,y\n0,2\n0,0\n0,1\n", &CsvOptions::default()).unwrap();
         assert_eq!(classes(&dataset), (vec![2, 0, 1], vec!["0", "1", "2"]));

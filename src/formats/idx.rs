@@ -82,7 +82,7 @@ fn locate(files: &dyn Files, path: &Path, options: &IdxOptions) -> Result<(PathB
         return Ok((path.to_owned(), labels.clone()));
     }
     let find = |names: &[&str]| {
-        let found = names.iter().flat_map(|name| [format!("{name}"), format!("{name}.gz")]).find_map(|name| {
+        let found = names.iter().flat_map(|name| [name.to_string(), format!("{name}.gz")]).find_map(|name| {
             let mut file = path.as_os_str().to_owned();
             file.push(name);
             let file = PathBuf::from(file);

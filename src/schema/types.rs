@@ -536,11 +536,7 @@ impl FromArg for Shares {
 
     fn show(&self) -> String {
         let [height, width] = self.0;
-        if height == width {
-            show_number(height)
-        } else {
-            format!("[{}, {}]", show_number(height), show_number(width))
-        }
+        if height == width { show_number(height) } else { format!("[{}, {}]", show_number(height), show_number(width)) }
     }
 }
 

@@ -474,7 +474,8 @@ impl Lowering<'_> {
             let at = self.token_span(token).after();
             if !self.diagnostics.iter().any(|diagnostic| diagnostic.span() == at) {
                 self.diagnostics.push(
-                    Diagnostic::error(MISSING_NAME, at, format!("expected a name after `{text}`")).label("name missing"),
+                    Diagnostic::error(MISSING_NAME, at, format!("expected a name after `{text}`"))
+                        .label("name missing"),
                 );
             }
             return path.to_string();

@@ -175,7 +175,11 @@ impl<'a> Recovery<'a> {
         }
         if matches!(
             rule,
-            Rule::stages_section | Rule::settings_section | Rule::unknown_section | Rule::block_item | Rule::profile_item
+            Rule::stages_section
+                | Rule::settings_section
+                | Rule::unknown_section
+                | Rule::block_item
+                | Rule::profile_item
         ) {
             self.section_end = Some((self.last.0, self.diagnostics.len()));
         }

@@ -1,3 +1,11 @@
 //! Steps, epochs, evaluation, checkpoints and early stopping: a program on a device.
 
+pub mod checkpoint;
+pub mod device;
+mod diagnose;
+pub mod evaluate;
 pub mod events;
+mod feed;
+pub mod initialize;
+pub mod prepare;
+pub mod run;

@@ -48,10 +48,9 @@ pub fn adapters() -> Vec<Adapter> {
 /// or driver in any case.
 pub fn select(wanted: &str) -> Result<Adapter, BackendError> {
     let all = adapters();
-    choose(&all, wanted).cloned().ok_or_else(|| BackendError::NoAdapter {
-        wanted: wanted.to_owned(),
-        found: describe_found(&all, wanted),
-    })
+    choose(&all, wanted)
+        .cloned()
+        .ok_or_else(|| BackendError::NoAdapter { wanted: wanted.to_owned(), found: describe_found(&all, wanted) })
 }
 
 impl Adapter {

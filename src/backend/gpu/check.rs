@@ -48,7 +48,9 @@ pub(super) fn require(adapter: &Adapter) -> Result<(), BackendError> {
         None => Ok(()),
         Some((name, problem)) => Err(BackendError::Failed {
             device: adapter.name.clone(),
-            reason: format!("its driver computes wrongly ({name}: {problem}); update the driver or use `devices = cpu`"),
+            reason: format!(
+                "its driver computes wrongly ({name}: {problem}); update the driver or use `devices = cpu`"
+            ),
         }),
     }
 }
@@ -85,10 +87,7 @@ fn probes(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     Ok(vec![
         compare("long loops", &answers[16..19], &trips),
         compare("infinity and NaN by their bits", &answers[20..26], &finite),
-        Check {
-            name: "ReLU of NaN",
-            problem: (!relu.is_nan()).then(|| format!("found {relu} where NaN is right")),
-        },
+        Check { name: "ReLU of NaN", problem: (!relu.is_nan()).then(|| format!("found {relu} where NaN is right")) },
         compare("barriers", &answers[32..288], &ring),
         compare("random numbers", &answers[288..544], &random),
     ])

@@ -84,8 +84,12 @@ impl Gpu {
             return Err(BackendError::TooLarge { what: what.to_owned(), needed: bytes, allowed, device });
         }
         let size = bytes.max(16).next_multiple_of(4);
-        let buffer =
-            self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false });
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
         self.check()?;
         Ok(buffer)
     }

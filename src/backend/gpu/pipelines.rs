@@ -39,10 +39,9 @@ impl Bindings {
             }
         };
         let entries: Vec<_> = (PARAMS..DATA + DATA_SLOTS as u32).map(entry).collect();
-        let group = gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("nnoptc"),
-            entries: &entries,
-        });
+        let group = gpu
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("nnoptc"), entries: &entries });
         let pipeline = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some("nnoptc"),
             bind_group_layouts: &[Some(&group)],

@@ -176,10 +176,7 @@ fn accumulators(reductions: &[Reduction]) -> (String, String, String) {
                     "        if (order_key(r{reg}) > key_{index}) {{\n            \
                      key_{index} = order_key(r{reg});\n            sum_{index} = r;\n        }}"
                 ))
-                .and(writeln!(
-                    finish,
-                    "    let total_{index} = tree_place(lane, key_{index}, sum_{index});"
-                )),
+                .and(writeln!(finish, "    let total_{index} = tree_place(lane, key_{index}, sum_{index});")),
         };
         written.expect("a string can be written to");
     }

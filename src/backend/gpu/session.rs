@@ -73,12 +73,16 @@ impl GpuSession {
         let state_layout = StateLayout::new(setup.states);
         let max_bytes = gpu.limits.max_storage_buffer_binding_size.min(gpu.limits.max_buffer_size);
         let data_layout = DataLayout::new(setup.data, max_bytes, &gpu.name)?;
-        let lowerings: Vec<Lowering> =
-            setup.plans.iter().map(|plan| lower_plan(&gpu, plan, setup.data, &data_layout)).collect::<Result<_, _>>()?;
+        let lowerings: Vec<Lowering> = setup
+            .plans
+            .iter()
+            .map(|plan| lower_plan(&gpu, plan, setup.data, &data_layout))
+            .collect::<Result<_, _>>()?;
 
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
         let states = gpu.buffer("the weights and other states", state_layout.words as u64 * 4, storage)?;
-        let arena_words = setup.plans.iter().zip(&lowerings).map(|(plan, lowering)| plan.arena_words + lowering.scratch());
+        let arena_words =
+            setup.plans.iter().zip(&lowerings).map(|(plan, lowering)| plan.arena_words + lowering.scratch());
         let arena = gpu.buffer("the arena of a step", arena_words.max().unwrap_or(0) as u64 * 4, storage)?;
         let data = upload(&gpu, setup.data, &data_layout)?;
 
@@ -154,8 +158,11 @@ impl GpuSession {
                 })
                 .collect();
             let layout = &bindings.group;
-            let bind_group =
-                gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("nnoptc"), layout, entries: &entries });
+            let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("nnoptc"),
+                layout,
+                entries: &entries,
+            });
             plans.push(Prepared { bind_group, dispatches, row_words: plan.step.words, row_stride });
         }
         gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&params_words));
@@ -172,7 +179,9 @@ impl GpuSession {
                 let plan = &self.plans[plan];
                 let dispatch = &plan.dispatches[index];
                 let encoder = open.encoder.get_or_insert_with(|| {
-                    self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(&dispatch.name) })
+                    self.gpu
+                        .device
+                        .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(&dispatch.name) })
                 });
                 let pass = open.pass.get_or_insert_with(|| {
                     encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()

@@ -60,13 +60,10 @@ impl Space {
             strides: runs.iter().map(|run| access.strides[run[run.len() - 1]]).collect(),
             indirect: access.indirect.clone(),
         };
-        let new_axis = |axis: usize| {
-            runs.iter().position(|run| run.contains(&axis)).expect("a pinned axis is never dropped")
-        };
+        let new_axis =
+            |axis: usize| runs.iter().position(|run| run.contains(&axis)).expect("a pinned axis is never dropped");
         let instrs = body.instrs.iter().map(|instr| match instr {
-            Instr::Load(load) => {
-                Instr::Load(crate::plan::Load { input: load.input, access: moved(&load.access) })
-            }
+            Instr::Load(load) => Instr::Load(crate::plan::Load { input: load.input, access: moved(&load.access) }),
             Instr::Position { axis, offset } => Instr::Position { axis: new_axis(*axis), offset: *offset },
             other => other.clone(),
         });

@@ -6,7 +6,8 @@ use crate::ir::graph::count;
 
 /// All three kernels of one geometry.
 fn all_three(bench: &mut Bench, geometry: ConvGeometry) {
-    let (input, filters, output) = (count(&geometry.input_shape()), count(&geometry.weight_shape()), count(&geometry.output_shape()));
+    let (input, filters, output) =
+        (count(&geometry.input_shape()), count(&geometry.weight_shape()), count(&geometry.output_shape()));
     let (x, weight, grad) = (bench.normal(input), bench.normal(filters), bench.normal(output));
     let out = bench.out(output, DType::F32);
     bench.kernel(KernelKind::Conv2d { geometry, x, weight, out });
@@ -25,8 +26,20 @@ fn geometry(
     padding: [usize; 2],
     dilation: [usize; 2],
 ) -> ConvGeometry {
-    let size = |axis: usize| (input[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis] + 1;
-    ConvGeometry { batch, channels, input, filters, kernel, output: [size(0), size(1)], stride, padding, dilation, groups }
+    let size =
+        |axis: usize| (input[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis] + 1;
+    ConvGeometry {
+        batch,
+        channels,
+        input,
+        filters,
+        kernel,
+        output: [size(0), size(1)],
+        stride,
+        padding,
+        dilation,
+        groups,
+    }
 }
 
 #[test]

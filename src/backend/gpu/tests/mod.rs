@@ -128,7 +128,8 @@ impl Bench {
 
     /// For each output its buffer and elements.
     fn expected(&self) -> Vec<(usize, String, Vec<f64>)> {
-        let mut memory: Vec<Vec<f64>> = self.words.iter().enumerate().map(|(id, words)| self.decode(id, words)).collect();
+        let mut memory: Vec<Vec<f64>> =
+            self.words.iter().enumerate().map(|(id, words)| self.decode(id, words)).collect();
         let mut outputs = Vec::new();
         for kernel in &self.kernels {
             let results = reference::run(&kernel.kind, &|buffer: &BufferRef, index| memory[state(buffer)][index]);
@@ -147,11 +148,13 @@ impl Bench {
 
     fn compare(&self, found: &[Vec<u32>], expected: &[(usize, String, Vec<f64>)], context: &str) {
         for (id, what, values) in expected {
-            let largest = values.iter().filter(|value| value.is_finite()).fold(0.0_f64, |most, value| most.max(value.abs()));
+            let largest =
+                values.iter().filter(|value| value.is_finite()).fold(0.0_f64, |most, value| most.max(value.abs()));
             let found = self.decode(*id, &found[*id]);
             for (index, (found, value)) in found.iter().zip(values).enumerate() {
                 // Past the largest `f32`, infinity is right.
-                let value = if value.is_finite() && value.abs() < 3.402_823_6e38 { *value } else { f64::from(*value as f32) };
+                let value =
+                    if value.is_finite() && value.abs() < 3.402_823_6e38 { *value } else { f64::from(*value as f32) };
                 let same = (found.is_nan() && value.is_nan()) || *found == value;
                 let near = (found - value).abs() <= self.tolerance * largest;
                 let what = what.chars().take(600).collect::<String>();

@@ -28,8 +28,22 @@ fn along(bench: &mut Bench, len: usize, inputs: &[BufferRef], instrs: Vec<Instr>
 /// Numbers of all sizes, and the special ones. No number is so small that an adapter may take it for 0.
 fn many_numbers() -> Vec<f32> {
     let mut random = Sequence::new(5, 0, 0);
-    let mut numbers = vec![0.0, -0.0, 1.0, -1.0, 0.5, 2.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN];
-    numbers.extend([1.175_494_4e-38, 88.7, 88.8, -87.3, -104.5, 0.624_999, 0.625_001, 4095.9, 4096.1, 1e9, 3e38, 1e-30]);
+    let mut numbers =
+        vec![0.0, -0.0, 1.0, -1.0, 0.5, 2.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN];
+    numbers.extend([
+        1.175_494_4e-38,
+        88.7,
+        88.8,
+        -87.3,
+        -104.5,
+        0.624_999,
+        0.625_001,
+        4095.9,
+        4096.1,
+        1e9,
+        3e38,
+        1e-30,
+    ]);
     for exponent in -30..30 {
         let sign = if exponent % 2 == 0 { 1.0 } else { -1.0 };
         numbers.push(sign * (2.0_f64.powi(exponent) * (1.0 + random.next_uniform())) as f32);
@@ -59,7 +73,8 @@ fn every_unary_function_is_within_a_few_units_of_the_last_place() {
             for (number, word) in numbers.iter().zip(&states[state(output)]) {
                 let found = f32::from_bits(*word);
                 let exact = function.value(f64::from(*number));
-                let context = || format!("{}: {}({number:e}) = {found:e}, not {exact:e}", adapter.name, function.name());
+                let context =
+                    || format!("{}: {}({number:e}) = {found:e}, not {exact:e}", adapter.name, function.name());
                 if exact.is_nan() {
                     assert!(found.is_nan(), "{}", context());
                     continue;
@@ -115,7 +130,21 @@ fn every_binary_function() {
 #[test]
 fn conversions_choices_and_constants_are_exact() {
     let mut bench = Bench::new(0.0);
-    let values = [0.0, -0.0, 0.9, 1.0, 1.9, -3.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 4e9, 4.294_967_3e9, 5e9, 16_777_217.0];
+    let values = [
+        0.0,
+        -0.0,
+        0.9,
+        1.0,
+        1.9,
+        -3.0,
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        4e9,
+        4.294_967_3e9,
+        5e9,
+        16_777_217.0,
+    ];
     let floats = bench.floats(&values);
     let words = bench.buffer(DType::U32, vec![0, 1, 5, 16_777_216, 4_000_000_000]);
     let len = values.len();
@@ -215,7 +244,8 @@ fn an_output_may_be_an_input() {
             stores: vec![Store { reg: 2, output: x, access: access.clone() }],
         });
     }
-    let expected: Vec<f64> = bench.decode(0, &bench.words[0]).iter().map(|value| value * 0.9_f32.powi(3) as f64).collect();
+    let expected: Vec<f64> =
+        bench.decode(0, &bench.words[0]).iter().map(|value| value * 0.9_f32.powi(3) as f64).collect();
     for adapter in software_adapters() {
         bench.compare(&bench.run(adapter, true), &[(0, "three times".to_owned(), expected.clone())], &adapter.name);
     }
@@ -227,7 +257,10 @@ fn a_copy_keeps_every_bit() {
     let words: Vec<u32> = vec![0x7fc0_1234, 0xff80_0001, 1, 0x8000_0001, 0x007f_ffff, 0, u32::MAX, 42];
     let from = bench.buffer(DType::U32, words.clone());
     let to = bench.out(words.len(), DType::U32);
-    bench.kernel(KernelKind::Copy { from: BufferRef { dtype: DType::F32, ..from }, to: BufferRef { dtype: DType::F32, ..to } });
+    bench.kernel(KernelKind::Copy {
+        from: BufferRef { dtype: DType::F32, ..from },
+        to: BufferRef { dtype: DType::F32, ..to },
+    });
     for adapter in software_adapters() {
         assert_eq!(bench.run(adapter, true)[1], words, "{}", adapter.name);
     }

@@ -3,7 +3,13 @@
 use super::*;
 use crate::ir::PoolGeometry;
 
-fn geometry(planes: usize, input: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> PoolGeometry {
+fn geometry(
+    planes: usize,
+    input: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> PoolGeometry {
     let size = |axis: usize| (input[axis] + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1;
     PoolGeometry { planes, input, output: [size(0), size(1)], kernel, stride, padding }
 }

@@ -61,8 +61,18 @@ fn in_two_stages() {
     for (sizes, kept) in [(vec![100_003], vec![]), (vec![3, 50_021], vec![0]), (vec![40_000, 3], vec![1])] {
         let input = bench.normal(count(&sizes));
         let strides = |axis: usize| count(&sizes[axis + 1..]);
-        let order: Vec<usize> = (0..sizes.len()).filter(|axis| kept.contains(axis)).chain((0..sizes.len()).filter(|axis| !kept.contains(axis))).collect();
-        let load = Load { input: 0, access: Access { offset: 0, strides: order.iter().map(|axis| strides(*axis)).collect(), indirect: Vec::new() } };
+        let order: Vec<usize> = (0..sizes.len())
+            .filter(|axis| kept.contains(axis))
+            .chain((0..sizes.len()).filter(|axis| !kept.contains(axis)))
+            .collect();
+        let load = Load {
+            input: 0,
+            access: Access {
+                offset: 0,
+                strides: order.iter().map(|axis| strides(*axis)).collect(),
+                indirect: Vec::new(),
+            },
+        };
         let body = Body { instrs: vec![Instr::Load(load), Instr::Unary(Unary::Exp, 0)] };
         let len = kept.iter().map(|axis: &usize| sizes[*axis]).product();
         let reductions = vec![
@@ -92,7 +102,10 @@ fn nan_is_the_largest_and_the_first_of_equals_wins() {
     let short = bench.floats(&rows.concat());
     reduce(&mut bench, &[8, 5], &[0], short);
     // The same far apart, so that a workgroup shares each row.
-    let long: Vec<f32> = rows.iter().flat_map(|row| (0..1_500).map(|at| if at % 300 == 17 { row[at / 300] } else { -infinity })).collect();
+    let long: Vec<f32> = rows
+        .iter()
+        .flat_map(|row| (0..1_500).map(|at| if at % 300 == 17 { row[at / 300] } else { -infinity }))
+        .collect();
     let long = bench.floats(&long);
     reduce(&mut bench, &[8, 1_500], &[0], long);
     // The sums of infinities are not the point here.

@@ -14,7 +14,9 @@ pub(super) fn run(kind: &KernelKind, read: Read) -> Vec<(BufferRef, Vec<f64>)> {
         KernelKind::Pointwise { shape, inputs, body, stores } => {
             let mut outputs: Vec<_> = stores
                 .iter()
-                .map(|store| (store.output, (0..store.output.len).map(|index| read(&store.output, index)).collect::<Vec<_>>()))
+                .map(|store| {
+                    (store.output, (0..store.output.len).map(|index| read(&store.output, index)).collect::<Vec<_>>())
+                })
                 .collect();
             for position in positions(shape) {
                 let registers = execute(body, inputs, &position, read);
@@ -44,7 +46,8 @@ pub(super) fn run(kind: &KernelKind, read: Read) -> Vec<(BufferRef, Vec<f64>)> {
         }
         KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
             let left = |row: usize, term: usize| read(a, if *transpose_a { term * m + row } else { row * k + term });
-            let right = |term: usize, column: usize| read(b, if *transpose_b { column * k + term } else { term * n + column });
+            let right =
+                |term: usize, column: usize| read(b, if *transpose_b { column * k + term } else { term * n + column });
             let value = |index: usize| (0..*k).map(|term| left(index / n, term) * right(term, index % n)).sum();
             vec![(*out, (0..m * n).map(value).collect())]
         }
@@ -136,7 +139,13 @@ fn execute(body: &Body, inputs: &[BufferRef], position: &[usize], read: Read) ->
                 }
             }
             Instr::Binary(function, a, b) => function.value(get(a), get(b)),
-            Instr::Select(condition, a, b) => if get(condition) != 0.0 { get(a) } else { get(b) },
+            Instr::Select(condition, a, b) => {
+                if get(condition) != 0.0 {
+                    get(a)
+                } else {
+                    get(b)
+                }
+            }
             Instr::ToWord(x) => f64::from(get(x) as u32),
             Instr::ToFloat(x) => f64::from(get(x) as f32),
             Instr::Random { stream, operands: [low, high, step, index] } => {

@@ -36,12 +36,16 @@ fn gathering_plan(classes: usize) -> Plan {
         body: Body {
             instrs: vec![
                 load(1, &[1, 0]),
-                Instr::Load(Load { input: 0, access: Access { offset: 0, strides: vec![0, 1], indirect: vec![(0, classes)] } }),
+                Instr::Load(Load {
+                    input: 0,
+                    access: Access { offset: 0, strides: vec![0, 1], indirect: vec![(0, classes)] },
+                }),
             ],
         },
         stores: vec![Store { reg: 1, output: gathered, access: access(&[classes, 1]) }],
     };
-    let at = |offset: usize| Instr::Load(Load { input: 0, access: Access { offset: offset * classes, ..access(&[1]) } });
+    let at =
+        |offset: usize| Instr::Load(Load { input: 0, access: Access { offset: offset * classes, ..access(&[1]) } });
     let add = KernelKind::Pointwise {
         shape: vec![classes],
         inputs: vec![gathered, rate, state],
@@ -60,7 +64,8 @@ fn gathering_plan(classes: usize) -> Plan {
         },
         stores: vec![Store { reg: 8, output: state, access: access(&[1]) }],
     };
-    let info = |name: &str, shape: &[usize]| DataInfo { name: name.to_owned(), shape: shape.to_vec(), dtype: DType::U8 };
+    let info =
+        |name: &str, shape: &[usize]| DataInfo { name: name.to_owned(), shape: shape.to_vec(), dtype: DType::U8 };
     let kernel = |kind| Kernel { kind, name: "gather".to_owned() };
     Plan {
         kernels: vec![kernel(gather), kernel(add)],

@@ -1,0 +1,64 @@
+//! Opens the device that a program asks for.
+
+use std::sync::Arc;
+
+use super::prepare::Prepared;
+use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gpu};
+use crate::check::program::{Devices, Program};
+use crate::data::load::Loaded;
+use crate::formats::{Dataset, Samples, Targets};
+use crate::ir::DataInfo;
+use crate::ir::graph::count;
+
+/// Opens a session with the program's data on it. `threads` is for the CPU executor; all cores if `None`.
+///
+/// # Errors
+/// When there is no such device, or it cannot hold the program.
+pub fn open_session(
+    program: &Program,
+    prepared: &Prepared,
+    loaded: &Loaded,
+    threads: Option<usize>,
+) -> Result<Box<dyn Session>, BackendError> {
+    let data = resident_data(program, prepared, loaded);
+    let setup = Setup { plans: &prepared.plans, states: &prepared.states, data: &data };
+    let adapter = match &program.train.devices {
+        Devices::Cpu => None,
+        Devices::Auto => gpu::select("auto").ok(),
+        Devices::Gpu => Some(gpu::select("gpu")?),
+        Devices::Named(name) => Some(gpu::select(name)?),
+        Devices::Index(index) => Some(gpu::select(&index.to_string())?),
+    };
+    match adapter {
+        Some(adapter) => gpu::open(&setup, &adapter),
+        None => cpu::open(&setup, threads),
+    }
+}
+
+/// The bytes of the data sets that the plans read, each once.
+fn resident_data(program: &Program, prepared: &Prepared, loaded: &Loaded) -> Vec<DataBytes> {
+    let mut all: Vec<DataBytes> = Vec::new();
+    for info in prepared.plans.iter().flat_map(|plan| &plan.data) {
+        if all.iter().any(|known| known.info.name == info.name) {
+            continue;
+        }
+        let (source, kind) =
+            info.name.rsplit_once('.').unwrap_or_else(|| unreachable!("data sets are named `source.kind`"));
+        let index = program.data.sources.iter().position(|other| other.name == source);
+        let index = index.unwrap_or_else(|| unreachable!("a data set belongs to a source"));
+        let bytes = bytes_of(&loaded.datasets[index], kind, info);
+        all.push(DataBytes { info: info.clone(), bytes: Arc::new(bytes) });
+    }
+    all
+}
+
+fn bytes_of(dataset: &Dataset, kind: &str, info: &DataInfo) -> Vec<u8> {
+    let bytes = match (kind, &dataset.samples, &dataset.targets) {
+        ("samples", Samples::U8(bytes), _) => bytes.to_vec(),
+        ("samples", Samples::F32(values), _) => bytemuck::cast_slice(values).to_vec(),
+        (_, _, Targets::Classes { labels, .. }) => bytemuck::cast_slice(labels).to_vec(),
+        (_, _, Targets::Values { data, .. }) => bytemuck::cast_slice(data).to_vec(),
+    };
+    assert_eq!(bytes.len(), count(&info.shape) * info.dtype.size(), "`{}` has its size", info.name);
+    bytes
+}

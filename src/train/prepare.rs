@@ -1,0 +1,174 @@
+//! What a program needs before a device is opened: its steps as plans, and how much memory they take.
+
+use crate::check::program::Program;
+use crate::ir::graph::count;
+use crate::ir::{DType, Graph, StateKind, States};
+use crate::library::StepScalar;
+use crate::lower::{Mode, StepSpec, lower};
+use crate::passes;
+use crate::plan::{self, Plan, Tensor};
+
+/// A kind of step, ready to run.
+pub struct PreparedStep {
+    /// What it does.
+    pub spec: StepSpec,
+    /// The scalars that the host computes for it.
+    pub scalars: Vec<StepScalar>,
+    /// Its number in the session.
+    pub plan: usize,
+}
+
+/// A program compiled for one device.
+pub struct Prepared {
+    /// The states that all steps share.
+    pub states: States,
+    /// The steps.
+    pub steps: Vec<PreparedStep>,
+    /// Their plans, in the order of the steps.
+    pub plans: Vec<Plan>,
+}
+
+/// Bytes that a program needs on its device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Trained weights and the model's buffers.
+    pub weights: u64,
+    /// What the optimizer and the metrics keep.
+    pub optimizer: u64,
+    /// The arena of the largest step: activations, gradients, temporaries.
+    pub arena: u64,
+    /// Resident data sets.
+    pub data: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.optimizer + self.arena + self.data
+    }
+}
+
+/// Lowers, optimizes and plans the steps that a training needs.
+pub fn prepare(program: &Program) -> Prepared {
+    prepare_steps(program, &training_specs(program))
+}
+
+/// The steps of a training: updates, parts of updates, and the evaluation of every other split, each with the size
+/// of its last batch.
+pub fn training_specs(program: &Program) -> Vec<StepSpec> {
+    let mut specs: Vec<StepSpec> = Vec::new();
+    let mut add = |mode, split: &str, batch: usize| {
+        let spec = StepSpec { mode, split: split.to_owned(), batch };
+        if batch > 0 && !specs.contains(&spec) {
+            specs.push(spec);
+        }
+    };
+    let (batch, micro) = (program.train.batch, program.micro_batch());
+    let rows = program.data.splits[0].rows;
+    add(Mode::Update, "train", micro);
+    if program.train.accumulate > 1 {
+        add(Mode::Accumulate, "train", micro);
+    }
+    if !program.train.drop_last {
+        // The parts of the last batch: whole ones, and a smaller one that ends the update.
+        add(Mode::Update, "train", rows % batch % micro);
+    }
+    for split in &program.data.splits[1..] {
+        for size in evaluation_batches(split.rows, micro) {
+            add(Mode::Evaluate, &split.name, size);
+        }
+    }
+    specs
+}
+
+/// The steps of an evaluation of one split.
+pub fn evaluation_specs(program: &Program, split: &str) -> Vec<StepSpec> {
+    let rows = program.split(split).map_or(0, |split| split.rows);
+    let spec = |batch| StepSpec { mode: Mode::Evaluate, split: split.to_owned(), batch };
+    evaluation_batches(rows, program.micro_batch()).into_iter().map(spec).collect()
+}
+
+fn evaluation_batches(rows: usize, micro: usize) -> Vec<usize> {
+    let batch = micro.min(rows);
+    let mut sizes = vec![batch];
+    if batch > 0 && rows % batch > 0 {
+        sizes.push(rows % batch);
+    }
+    sizes
+}
+
+/// Lowers, optimizes and plans these steps.
+pub fn prepare_steps(program: &Program, specs: &[StepSpec]) -> Prepared {
+    let mut states = States::default();
+    let mut steps = Vec::new();
+    let mut graphs = Vec::new();
+    for spec in specs {
+        let lowered = lower(program, spec, &mut states);
+        steps.push(PreparedStep { spec: spec.clone(), scalars: lowered.scalars, plan: steps.len() });
+        graphs.push(lowered.graph);
+    }
+    let plans = graphs.iter_mut().map(|graph| plan_graph(graph, &states)).collect();
+    Prepared { states, steps, plans }
+}
+
+fn plan_graph(graph: &mut Graph, states: &States) -> Plan {
+    passes::optimize(graph, states, &mut |_, _| {});
+    plan::plan(graph, states)
+}
+
+impl Prepared {
+    /// The step of a kind.
+    pub fn step(&self, mode: Mode, split: &str, batch: usize) -> &PreparedStep {
+        let found = self
+            .steps
+            .iter()
+            .find(|step| step.spec.mode == mode && step.spec.split == split && step.spec.batch == batch);
+        found.unwrap_or_else(|| unreachable!("{mode:?} of {batch} rows of `{split}` is prepared"))
+    }
+
+    /// Bytes on the device.
+    pub fn memory(&self) -> Memory {
+        let mut memory = Memory::default();
+        for info in self.states.infos() {
+            let bytes = (count(&info.shape) * 4) as u64;
+            match info.kind {
+                StateKind::Weight | StateKind::Buffer => memory.weights += bytes,
+                StateKind::Optimizer | StateKind::Metric => memory.optimizer += bytes,
+            }
+        }
+        memory.arena = self.plans.iter().map(|plan| (plan.arena_words * 4) as u64).max().unwrap_or(0);
+        let mut seen: Vec<&str> = Vec::new();
+        for data in self.plans.iter().flat_map(|plan| &plan.data) {
+            if !seen.contains(&data.name.as_str()) {
+                seen.push(&data.name);
+                memory.data += (count(&data.shape) * data.dtype.size()) as u64;
+            }
+        }
+        memory
+    }
+
+    /// Trained numbers.
+    pub fn parameters(&self) -> usize {
+        let weights = self.states.infos().iter().filter(|info| info.kind == StateKind::Weight);
+        weights.map(|info| count(&info.shape)).sum()
+    }
+
+    /// The largest tensors, largest first: of the states, the data, and the step with the largest arena.
+    pub fn largest_tensors(&self) -> Vec<Tensor> {
+        let mut tensors: Vec<Tensor> = self
+            .states
+            .infos()
+            .iter()
+            .map(|info| Tensor { name: format!("`{}`", info.name), bytes: count(&info.shape) * 4 })
+            .collect();
+        if let Some(plan) = self.plans.iter().max_by_key(|plan| plan.arena_words) {
+            tensors.extend(plan::arena_tensors(plan));
+            tensors.extend(plan.data.iter().map(|data| Tensor {
+                name: format!("the data `{}`", data.name),
+                bytes: count(&data.shape) * if data.dtype == DType::U8 { 1 } else { 4 },
+            }));
+        }
+        tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.bytes));
+        tensors
+    }
+}

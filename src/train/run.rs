@@ -1,0 +1,363 @@
+//! A whole training: epochs, evaluation, the best weights, early stopping.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration as Time, Instant};
+
+use super::checkpoint::{self, CheckpointError, Meta, Snapshot};
+use super::diagnose::{diagnose, update_of};
+use super::evaluate::{self, Measured};
+use super::events::{EpochRecord, Event, Observer, Status, Summary};
+use super::feed::{StepInputs, append};
+use super::initialize::initialize;
+use super::prepare::Prepared;
+use crate::backend::{BackendError, Session};
+use crate::check::program::Program;
+use crate::data::load::Loaded;
+use crate::data::{DataError, Sampler};
+use crate::ir::StateId;
+use crate::library::StepContext;
+use crate::lower::{GUARD, Mode};
+
+/// Why a training could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The device failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A checkpoint could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The data does not allow it.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+/// How often the figures of a running epoch are reported.
+const REPORT_EVERY: Time = Time::from_millis(200);
+
+/// Trains a program on a session. Checkpoints go to `checkpoints`, if it is given.
+///
+/// # Errors
+/// When the device fails or a checkpoint cannot be written. A loss that is not finite is no error here but a
+/// [`Status::Diverged`].
+pub fn run(
+    program: &Program,
+    prepared: &Prepared,
+    loaded: &Loaded,
+    session: &mut dyn Session,
+    checkpoints: Option<&Path>,
+    observer: &mut dyn Observer,
+) -> Result<Summary, TrainError> {
+    let start = Instant::now();
+    for note in initialize(program, loaded, &prepared.states, session)? {
+        observer.event(&Event::Note(note));
+    }
+    let shape = program.run_shape();
+    observer.event(&Event::Start {
+        device: session.device(),
+        epochs: program.train.epochs,
+        steps_per_epoch: shape.steps_per_epoch,
+        samples: program.data.splits[0].rows,
+        parameters: prepared.parameters(),
+        memory_bytes: prepared.memory().total(),
+        seconds: start.elapsed().as_secs_f64(),
+    });
+    let monitor = Monitor::new(program);
+    let mut run = Run {
+        program,
+        prepared,
+        loaded,
+        session,
+        checkpoints: checkpoints.map(Path::to_path_buf),
+        observer,
+        monitor,
+        step: 0,
+        number: 0,
+        samples: 0,
+        training: Time::ZERO,
+        start: Instant::now(),
+        best: None,
+    };
+    run.train()
+}
+
+/// The metric that says which epoch is best.
+struct Monitor {
+    name: String,
+    higher_is_better: bool,
+    min_delta: f64,
+    patience: Option<u64>,
+}
+
+impl Monitor {
+    fn new(program: &Program) -> Monitor {
+        if let Some(stop) = &program.train.early_stop {
+            return Monitor {
+                name: format!("{}.{}", stop.split, stop.metric),
+                higher_is_better: stop.higher_is_better,
+                min_delta: stop.min_delta,
+                patience: Some(stop.patience.steps(program.run_shape().steps_per_epoch)),
+            };
+        }
+        let split = if program.split("val").is_some() { "val" } else { "train" };
+        let accuracy = program.metrics.iter().any(|metric| metric.item.name() == "accuracy");
+        let metric = if accuracy { "accuracy" } else { "loss" };
+        let name = format!("{split}.{metric}");
+        Monitor { name, higher_is_better: accuracy, min_delta: 0.0, patience: None }
+    }
+
+    fn is_better(&self, value: f64, best: f64) -> bool {
+        let gain = if self.higher_is_better { value - best } else { best - value };
+        gain > self.min_delta
+    }
+}
+
+struct Best {
+    record: EpochRecord,
+    value: f64,
+    snapshot: Snapshot,
+}
+
+struct Run<'a> {
+    program: &'a Program,
+    prepared: &'a Prepared,
+    loaded: &'a Loaded,
+    session: &'a mut dyn Session,
+    checkpoints: Option<PathBuf>,
+    observer: &'a mut dyn Observer,
+    monitor: Monitor,
+    /// Updates done.
+    step: u64,
+    /// Parts of updates done; numbers the random streams.
+    number: u32,
+    /// Training samples seen.
+    samples: u64,
+    /// Time spent on training samples.
+    training: Time,
+    start: Instant,
+    best: Option<Best>,
+}
+
+/// How an epoch ended.
+enum Ended {
+    Whole,
+    Diverged(String),
+    Interrupted,
+}
+
+impl Run<'_> {
+    fn train(&mut self) -> Result<Summary, TrainError> {
+        let train = &self.program.train;
+        let rows = &self.loaded.rows[0];
+        let mut sampler = Sampler::new(rows.len(), train.batch, train.drop_last, train.seed)?;
+        let mut status = Status::Completed;
+        let mut failure = None;
+        let mut epochs = 0;
+        for epoch in 1..=train.epochs {
+            sampler.shuffle(epoch as u32);
+            evaluate::reset(self.program, self.prepared, self.session, "train")?;
+            let began = Instant::now();
+            let seen = self.samples;
+            match self.epoch(epoch, &sampler, rows)? {
+                Ended::Whole => {}
+                Ended::Diverged(reason) => {
+                    (status, failure) = (Status::Diverged, Some(reason));
+                    break;
+                }
+                Ended::Interrupted => {
+                    status = Status::Interrupted;
+                    self.save_last(epoch - 1)?;
+                    break;
+                }
+            }
+            self.session.wait()?;
+            let took = began.elapsed();
+            self.training += took;
+            epochs = epoch;
+            let rate = (self.samples - seen) as f64 / took.as_secs_f64().max(1e-9);
+            if self.finish_epoch(epoch, (self.samples - seen) as usize, rate)? {
+                status = Status::EarlyStopped;
+                let best_epoch = self.best.as_ref().map_or(epoch, |best| best.record.epoch);
+                let metric = self.monitor.name.clone();
+                self.observer.event(&Event::EarlyStop { epoch, best_epoch, metric });
+                break;
+            }
+        }
+        self.summary(status, failure, epochs)
+    }
+
+    /// Runs the updates of one epoch, several at a time.
+    fn epoch(&mut self, epoch: usize, sampler: &Sampler, rows: &[u32]) -> Result<Ended, TrainError> {
+        let began = Instant::now();
+        let mut reported = Instant::now();
+        let mut chunk = 1;
+        let mut next = 0;
+        let mut seen = 0;
+        let batches = sampler.batches();
+        while next < batches {
+            let end = (next + chunk).min(batches);
+            let chunk_began = Instant::now();
+            for batch in next..end {
+                let samples: Vec<u32> = sampler.batch(batch).iter().map(|&index| rows[index as usize]).collect();
+                seen += samples.len();
+                self.feed(&samples)?;
+            }
+            next = end;
+            if self.observer.interrupted() {
+                self.session.wait()?;
+                return Ok(Ended::Interrupted);
+            }
+            if next == batches || reported.elapsed() >= REPORT_EVERY {
+                if let Some(reason) = self.divergence(epoch)? {
+                    return Ok(Ended::Diverged(reason));
+                }
+                let measured = evaluate::read(self.program, self.prepared, self.session, "train", seen)?;
+                self.observer.event(&Event::Progress {
+                    epoch,
+                    step: next as u64,
+                    loss: measured.mean("loss").unwrap_or(f64::NAN),
+                    accuracy: measured.mean("accuracy"),
+                    samples_per_second: seen as f64 / began.elapsed().as_secs_f64().max(1e-9),
+                });
+                reported = Instant::now();
+            }
+            // Chunks grow until one takes about a quarter of the time between reports.
+            if chunk_began.elapsed() < REPORT_EVERY / 8 && chunk < 1024 {
+                chunk *= 2;
+            }
+        }
+        Ok(Ended::Whole)
+    }
+
+    /// Gives the device one update.
+    fn feed(&mut self, samples: &[u32]) -> Result<(), TrainError> {
+        let program = self.program;
+        let optimizer = &program.optimizer.item;
+        let base = optimizer.learning_rate();
+        let lr = program.schedule.item.learning_rate(base, self.step, &program.run_shape());
+        let context = StepContext { step: self.step, lr };
+        let parts: Vec<&[u32]> = samples.chunks(program.micro_batch()).collect();
+        let mut words = Vec::new();
+        for (index, rows) in parts.iter().enumerate() {
+            let mode = if index + 1 == parts.len() { Mode::Update } else { Mode::Accumulate };
+            let step = self.prepared.step(mode, "train", rows.len());
+            let share = rows.len() as f32 / samples.len() as f32;
+            words.clear();
+            let inputs = StepInputs { rows, number: self.number, share, context };
+            append(&mut words, &self.prepared.plans[step.plan], step, program.train.seed, &inputs);
+            self.session.run(step.plan, &words)?;
+            self.number = self.number.wrapping_add(1);
+        }
+        self.step += 1;
+        self.samples += samples.len() as u64;
+        Ok(())
+    }
+
+    /// Whether a loss was not finite, and which tensor was the first.
+    fn divergence(&mut self, epoch: usize) -> Result<Option<String>, TrainError> {
+        let Some(guard) = self.prepared.states.find(GUARD) else { return Ok(None) };
+        let word = self.session.read_state(guard)?[0];
+        if word == 0 {
+            return Ok(None);
+        }
+        let part = word - 1;
+        let steps = self.program.run_shape().steps_per_epoch;
+        let update = update_of(self.program, part);
+        let place = format!("at step {} (epoch {epoch}, update {} of {steps})", update + 1, update % steps + 1);
+        let tensor = diagnose(self.program, self.prepared, self.loaded, self.session, part)?;
+        Ok(Some(format!("the loss was not finite {place}: {tensor}")))
+    }
+
+    /// Measures, reports, keeps the best; whether training should stop.
+    fn finish_epoch(&mut self, epoch: usize, samples: usize, rate: f64) -> Result<bool, TrainError> {
+        let program = self.program;
+        let mut metrics = Vec::new();
+        let train = evaluate::read(program, self.prepared, self.session, "train", samples)?;
+        metrics.extend(train.means.iter().map(|(name, value)| (format!("train.{name}"), *value)));
+        if let Some(index) = program.data.splits.iter().position(|split| split.name == "val") {
+            let val = evaluate::evaluate(program, self.prepared, self.session, "val", &self.loaded.rows[index])?;
+            metrics.extend(val.means.iter().map(|(name, value)| (format!("val.{name}"), *value)));
+        }
+        let value = metrics.iter().find(|(name, _)| *name == self.monitor.name).map_or(f64::NAN, |(_, value)| *value);
+        let better = self.best.as_ref().is_none_or(|best| self.monitor.is_better(value, best.value));
+        let base = program.optimizer.item.learning_rate();
+        let lr = program.schedule.item.learning_rate(base, self.step.saturating_sub(1), &program.run_shape());
+        let record = EpochRecord {
+            epoch,
+            step: self.step,
+            metrics,
+            lr,
+            samples_per_second: rate,
+            seconds: self.start.elapsed().as_secs_f64(),
+            best: better,
+        };
+        if better {
+            let snapshot = self.snapshot(false)?;
+            self.save("best", &snapshot, epoch)?;
+            self.best = Some(Best { record: record.clone(), value, snapshot });
+        }
+        self.save_last(epoch)?;
+        self.observer.event(&Event::Epoch(record));
+        let since = self.best.as_ref().map_or(0, |best| self.step - best.record.step);
+        Ok(self.monitor.patience.is_some_and(|patience| since >= patience && !better))
+    }
+
+    fn snapshot(&mut self, with_optimizer: bool) -> Result<Snapshot, TrainError> {
+        let mut snapshot = Snapshot::new();
+        for (index, info) in self.prepared.states.infos().iter().enumerate() {
+            if checkpoint::is_kept(info.kind, with_optimizer) {
+                snapshot.insert(info.name.clone(), self.session.read_state(StateId(index as u32))?);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    fn save_last(&mut self, epoch: usize) -> Result<(), TrainError> {
+        if self.checkpoints.is_none() {
+            return Ok(());
+        }
+        let snapshot = self.snapshot(true)?;
+        self.save("last", &snapshot, epoch)
+    }
+
+    fn save(&self, name: &str, snapshot: &Snapshot, epoch: usize) -> Result<(), TrainError> {
+        let Some(folder) = &self.checkpoints else { return Ok(()) };
+        let meta = Meta { epoch, step: self.step, seed: self.program.train.seed };
+        let path = folder.join(format!("{name}.safetensors"));
+        Ok(checkpoint::save(&path, &self.prepared.states, snapshot, &meta)?)
+    }
+
+    /// Restores the best weights and measures the test split with them.
+    fn summary(&mut self, status: Status, failure: Option<String>, epochs: usize) -> Result<Summary, TrainError> {
+        // Without a rule for stopping, what training ended with is what was asked for.
+        let restores = status == Status::Diverged || self.program.train.early_stop.is_some();
+        if let Some(best) = self.best.as_ref().filter(|_| restores) {
+            for (id, words) in checkpoint::words_of(&self.prepared.states, &best.snapshot) {
+                self.session.write_state(id, words)?;
+            }
+        }
+        let mut test = Measured::default();
+        let wanted = if self.program.split("test").is_some() { "test" } else { "val" };
+        let ran = epochs > 0 && status != Status::Interrupted;
+        if let Some(index) = self.program.data.splits.iter().position(|split| split.name == wanted && ran) {
+            let rows = &self.loaded.rows[index];
+            test = evaluate::evaluate(self.program, self.prepared, self.session, wanted, rows)?;
+        }
+        let snapshot = self.snapshot(false)?;
+        Ok(Summary {
+            status,
+            failure,
+            epochs,
+            steps: self.step,
+            best: self.best.as_ref().map(|best| best.record.clone()),
+            monitor: self.monitor.name.clone(),
+            test: if wanted == "test" { test.means } else { Vec::new() },
+            confusion: test.confusion,
+            samples_per_second: self.samples as f64 / self.training.as_secs_f64().max(1e-9),
+            seconds: self.start.elapsed().as_secs_f64(),
+            peak_memory_bytes: self.prepared.memory().total(),
+            device: self.session.device(),
+            weights_sha256: checkpoint::weights_sha256(&self.prepared.states, &snapshot),
+        })
+    }
+}
