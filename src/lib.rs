@@ -2,14 +2,17 @@
 
 pub mod backend;
 pub mod check;
+pub mod cli;
 pub mod data;
 pub mod diagnostic;
+pub mod explain;
 pub mod formats;
 pub mod ir;
 pub mod library;
 pub mod lower;
 pub mod passes;
 pub mod plan;
+pub mod report;
 pub mod schema;
 pub mod source;
 pub mod syntax;

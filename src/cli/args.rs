@@ -144,12 +144,24 @@ pub struct Eval {
     /// The split: `train`, `val` or `test` [default: test, or the last that there is]
     #[arg(long, value_name = "NAME")]
     pub split: Option<String>,
+    /// Which weights [default: those that the run ended with]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub checkpoint: Option<WhichCheckpoint>,
     /// Where to compute: `auto`, `cpu`, `gpu`, an adapter's number or a part of its name
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Threads of the CPU executor [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+/// The weights of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhichCheckpoint {
+    /// Of the best epoch.
+    Best,
+    /// Of the last epoch.
+    Last,
 }
 
 /// `nnoptc plan`

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::formats::atomic::write_atomic;
+use crate::formats::error::FormatError;
 use crate::train::events::{EpochRecord, Summary};
 
 /// Why the run folder cannot be used.
@@ -20,6 +21,9 @@ pub enum FolderError {
         /// The cause.
         source: io::Error,
     },
+    /// A file could not be replaced.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// Another process has it.
     #[error("`{path}` belongs to a training that is running", path = path.display())]
     Locked {
@@ -118,8 +122,7 @@ impl Folder {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
-        let path = self.path.join(name);
-        write_atomic(&path, text.as_bytes()).map_err(|source| FolderError::File { path, source })
+        Ok(write_atomic(&self.path.join(name), text.as_bytes())?)
     }
 
     /// Appends a line to `metrics.jsonl`.
