@@ -7,7 +7,7 @@ use crate::syntax::ast::{Name, Unit};
 mod types;
 
 pub use types::{
-    AtLeastOne, Auto, Betas, Border, Count, Duration, NonNegative, Padding, Pair, Positive, Probability, Real, Share,
+    AtLeastOne, Auto, Betas, Border, Count, Duration, NonNegative, Padding, Pair, Period, Positive, Probability, Real, Share,
     Shares, Spread, Stride, SymmetricSpread, Word,
 };
 

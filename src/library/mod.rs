@@ -6,9 +6,12 @@ pub mod layers;
 pub mod losses;
 pub mod metrics;
 pub mod optimizers;
+pub mod reference;
 pub mod regularizers;
 pub mod schedules;
 pub mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

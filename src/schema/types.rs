@@ -449,7 +449,7 @@ impl FromArg for Duration {
 
     fn from_arg(given: &Given) -> Result<Self, Mismatch> {
         match given.kind {
-            GivenKind::Number { value, unit: Some(Unit::Epochs), .. } if value >= 0.0 && value < 1e9 => {
+            GivenKind::Number { value, unit: Some(Unit::Epochs), .. } if (0.0..1e9).contains(&value) => {
                 Ok(Duration::Epochs(value))
             }
             GivenKind::Number { value, integer: true, unit: Some(Unit::Steps) } if value < 1e15 => {
@@ -468,6 +468,35 @@ impl FromArg for Duration {
             Duration::Epochs(epochs) => super::plural(*epochs, "epoch"),
             Duration::Steps(steps) => super::plural(*steps as f64, "step"),
         }
+    }
+}
+
+/// A duration that is not 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Period(pub Duration);
+
+impl Period {
+    /// The duration in steps, at least 1.
+    pub fn steps(self, steps_per_epoch: u64) -> u64 {
+        self.0.steps(steps_per_epoch).max(1)
+    }
+}
+
+impl FromArg for Period {
+    fn expected() -> String {
+        "a duration above 0 such as `5 epochs` or `200 steps`".to_owned()
+    }
+
+    fn from_arg(given: &Given) -> Result<Self, Mismatch> {
+        match Duration::from_arg(given)? {
+            Duration::Steps(0) => Err(Mismatch::unfit()),
+            Duration::Epochs(epochs) if epochs <= 0.0 => Err(Mismatch::unfit()),
+            duration => Ok(Period(duration)),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.show()
     }
 }
 
@@ -516,7 +545,7 @@ impl FromArg for SymmetricSpread {
     }
 }
 
-/// Shares of the height and the width: `[0.1, 0.2]`, or one share for both.
+/// A pair of shares such as `[0.1, 0.2]`, or one share for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shares(pub [f64; 2]);
 
@@ -535,8 +564,8 @@ impl FromArg for Shares {
     }
 
     fn show(&self) -> String {
-        let [height, width] = self.0;
-        if height == width { show_number(height) } else { format!("[{}, {}]", show_number(height), show_number(width)) }
+        let [first, second] = self.0;
+        if first == second { show_number(first) } else { format!("[{}, {}]", show_number(first), show_number(second)) }
     }
 }
 

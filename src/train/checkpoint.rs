@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::formats::atomic::write_atomic;
-use crate::ir::graph::count;
+use crate::formats::safetensors::{Element, Tensor, Tensors, write};
+use crate::formats::{Disk, FormatError};
 use crate::ir::{DType, StateId, StateKind, States};
 
 /// The format's version; older programs refuse newer files.
@@ -29,17 +30,10 @@ pub struct Meta {
 /// Why a checkpoint cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The file system failed.
-    #[error("could not {action} `{path}`: {source}")]
-    File {
-        /// "read" or "write".
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// The file is not a checkpoint, or damaged.
+    /// The file is missing, damaged or cannot be written.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The file is no checkpoint of this program's.
     #[error("`{path}` is not a checkpoint that can be read: {reason}")]
     Malformed {
         /// The file.
@@ -95,43 +89,21 @@ pub fn is_kept(kind: StateKind, with_optimizer: bool) -> bool {
 /// # Errors
 /// When the file cannot be written.
 pub fn save(path: &Path, states: &States, snapshot: &Snapshot, meta: &Meta) -> Result<(), CheckpointError> {
-    let tensors: Vec<(String, Vec<usize>, DType, Vec<u8>)> = snapshot
+    let tensors: Vec<(&str, Tensor)> = snapshot
         .iter()
         .filter_map(|(name, words)| {
             let info = states.info(states.find(name)?);
-            let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            Some((name.clone(), info.shape.clone(), info.dtype, bytes))
+            let dtype = if info.dtype == DType::U32 { Element::U32 } else { Element::F32 };
+            Some((name.as_str(), Tensor { dtype, shape: &info.shape, data: bytemuck::cast_slice(words) }))
         })
         .collect();
-    let views = tensors.iter().map(|(name, shape, dtype, bytes)| {
-        let dtype = if *dtype == DType::U32 { safetensors::Dtype::U32 } else { safetensors::Dtype::F32 };
-        let view = safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes);
-        (name.clone(), view.unwrap_or_else(|error| unreachable!("a state has its size: {error}")))
-    });
     let metadata = [
         ("format".to_owned(), FORMAT.to_string()),
         ("epoch".to_owned(), meta.epoch.to_string()),
         ("step".to_owned(), meta.step.to_string()),
         ("seed".to_owned(), meta.seed.to_string()),
-        ("sha256".to_owned(), content_sha256(snapshot, meta)),
     ];
-    let bytes = safetensors::serialize(views, Some(metadata.into_iter().collect()))
-        .unwrap_or_else(|error| unreachable!("states are tensors: {error}"));
-    write_atomic(path, &bytes)
-        .map_err(|source| CheckpointError::File { action: "write", path: path.to_path_buf(), source })
-}
-
-/// A checksum over everything in the file, since safetensors has none.
-fn content_sha256(snapshot: &Snapshot, meta: &Meta) -> String {
-    let mut hash = Sha256::new();
-    hash.update(format!("{FORMAT} {} {} {}", meta.epoch, meta.step, meta.seed));
-    for (name, words) in snapshot {
-        hash.update((name.len() as u64).to_le_bytes());
-        hash.update(name.as_bytes());
-        hash.update((words.len() as u64).to_le_bytes());
-        hash.update(bytemuck::cast_slice::<u32, u8>(words));
-    }
-    hex(&hash.finalize())
+    Ok(write_atomic(path, &write(&tensors, &metadata.into_iter().collect()))?)
 }
 
 /// Reads a checkpoint of a model with these states.
@@ -139,58 +111,48 @@ fn content_sha256(snapshot: &Snapshot, meta: &Meta) -> String {
 /// # Errors
 /// When the file is missing, damaged, or of another model.
 pub fn load(path: &Path, states: &States, with_optimizer: bool) -> Result<(Snapshot, Meta), CheckpointError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| CheckpointError::File { action: "read", path: path.to_path_buf(), source })?;
+    let file = Tensors::read(&Disk, path)?;
     let malformed = |reason: String| CheckpointError::Malformed { path: path.to_path_buf(), reason };
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
-    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| malformed(error.to_string()))?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    let field = |name: &str| metadata.get(name).ok_or_else(|| malformed(format!("it has no `{name}`")));
     let number = |name: &str| {
-        field(name)?.parse::<u64>().map_err(|_| malformed(format!("its `{name}` is not a whole number")))
+        let text = file.metadata.get(name).ok_or_else(|| malformed(format!("it has no `{name}`")))?;
+        text.parse::<u64>().map_err(|_| malformed(format!("its `{name}` is not a whole number")))
     };
     let format = number("format")?;
     if format > u64::from(FORMAT) {
         return Err(malformed(format!("it was written by format {format}, this reads up to {FORMAT}")));
     }
     let meta = Meta { epoch: number("epoch")? as usize, step: number("step")?, seed: number("seed")? };
-    let mut snapshot = Snapshot::new();
-    for (name, view) in file.tensors() {
-        if !matches!(view.dtype(), safetensors::Dtype::F32 | safetensors::Dtype::U32) {
-            return Err(malformed(format!("`{name}` has the type {:?}", view.dtype())));
-        }
-        let words = view.data().chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-        snapshot.insert(name, words.collect());
-    }
-    if *field("sha256")? != content_sha256(&snapshot, &meta) {
-        return Err(malformed("its content does not have the checksum that it names".to_owned()));
-    }
-    let reason = differences(&snapshot, &file, states, with_optimizer);
+    let reason = differences(&file, states, with_optimizer);
     if !reason.is_empty() {
         return Err(CheckpointError::Mismatch { path: path.to_path_buf(), reason: reason.join("; ") });
+    }
+    let mut snapshot = Snapshot::new();
+    for info in states.infos().iter().filter(|info| is_kept(info.kind, with_optimizer)) {
+        if let Some(tensor) = file.get(&info.name) {
+            let words = tensor.data.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+            snapshot.insert(info.name.clone(), words.collect());
+        }
     }
     Ok((snapshot, meta))
 }
 
-fn differences(
-    snapshot: &Snapshot,
-    file: &safetensors::SafeTensors,
-    states: &States,
-    with_optimizer: bool,
-) -> Vec<String> {
+/// Which tensors are missing, unexpected, or of another shape or type.
+fn differences(file: &Tensors, states: &States, with_optimizer: bool) -> Vec<String> {
     let mut all = Vec::new();
     for info in states.infos().iter().filter(|info| is_kept(info.kind, with_optimizer)) {
-        match file.tensor(&info.name) {
-            Err(_) => all.push(format!("`{}` is missing", info.name)),
-            Ok(view) if view.shape() != info.shape => {
-                all.push(format!("`{}` has the shape {:?}, not {:?}", info.name, view.shape(), info.shape));
+        let dtype = if info.dtype == DType::U32 { Element::U32 } else { Element::F32 };
+        match file.get(&info.name) {
+            None => all.push(format!("`{}` is missing", info.name)),
+            Some(tensor) if tensor.shape != info.shape => {
+                all.push(format!("`{}` has the shape {:?}, not {:?}", info.name, tensor.shape, info.shape));
             }
-            Ok(view) => {
-                debug_assert_eq!(view.data().len(), count(&info.shape) * 4);
+            Some(tensor) if tensor.dtype != dtype => {
+                all.push(format!("`{}` has the type {:?}, not {dtype:?}", info.name, tensor.dtype));
             }
+            Some(_) => {}
         }
     }
-    for name in snapshot.keys().filter(|name| !name.starts_with("optimizer.")) {
+    for name in file.names().filter(|name| !name.starts_with("optimizer.")) {
         if states.find(name).is_none() {
             all.push(format!("`{name}` is not in the model"));
         }

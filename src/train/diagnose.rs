@@ -53,7 +53,7 @@ pub(super) fn diagnose(
         if values.iter().any(|value| !value.is_finite()) && info.kind == crate::ir::StateKind::Weight {
             return Ok(format!("the weight `{}` is not finite; lower the learning rate", info.name));
         }
-        states.push(Tensor::new(info.shape.clone(), values));
+        states.push(Tensor::new(&info.shape, values));
     }
     let (update, position) = locate(program, part);
     let shape = program.run_shape();
@@ -93,7 +93,7 @@ pub(super) fn diagnose(
         .zip(&graph.inputs)
         .map(|((_, offset, length, dtype), info)| {
             let values = words[*offset..offset + length].iter().map(|&word| number(word, *dtype)).collect();
-            Tensor::new(info.shape.clone(), values)
+            Tensor::new(&info.shape, values)
         })
         .collect::<Vec<Tensor>>();
     let inputs = renumbered(&graph, inputs);
@@ -152,7 +152,7 @@ fn rows_of(dataset: &Dataset, name: &str, shape: &[usize], samples: &[u32]) -> T
             Targets::Values { data, .. } => pick(&|index| f64::from(data[index])),
         }
     };
-    Tensor::new(shape.to_vec(), data)
+    Tensor::new(shape, data)
 }
 
 fn describe(program: &Program, graph: &Graph, value: Value) -> String {

@@ -1,5 +1,6 @@
 //! The mirror.
 
+use super::spread;
 use crate::ir::Binary;
 use crate::item;
 use crate::library::{Augmentation, Coordinates, ImageBuilder, ShapeError, Type};
@@ -7,6 +8,8 @@ use crate::schema::Share;
 
 item! {
     /// Mirrors images left to right at random.
+    ///
+    /// As `torchvision.transforms.RandomHorizontalFlip`.
     ///
     /// ```nnopt
     /// horizontal_flip(0.5)
@@ -23,11 +26,11 @@ impl Augmentation for HorizontalFlip {
         Ok(input.clone())
     }
 
-    fn lower(&self, images: &mut ImageBuilder, input: [usize; 2], output: [usize; 2], at: Coordinates) -> Coordinates {
+    fn lower(&self, images: &mut ImageBuilder, input: [usize; 2], _output: [usize; 2], at: Coordinates) -> Coordinates {
         let draw = images.random(0.0, 1.0);
         let limit = images.graph.like(draw, self.probability.0);
         let flips = images.graph.binary(Binary::Less, draw, limit);
-        let flips = images.per_pixel(flips, output);
+        let flips = spread(images, flips, at);
         let last = images.graph.like(at.x, input[1] as f64 - 1.0);
         let mirrored = images.graph.sub(last, at.x);
         Coordinates { y: at.y, x: images.graph.select(flips, mirrored, at.x) }

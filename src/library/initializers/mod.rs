@@ -6,10 +6,24 @@ use std::sync::Arc;
 use super::Initializer;
 use crate::schema::{FromArg, Given, Mismatch, Schema, make_nested};
 
+pub mod kaiming_normal;
 pub mod kaiming_uniform;
+pub mod normal;
+pub mod uniform;
+pub mod xavier_normal;
+pub mod xavier_uniform;
+pub mod zeros;
 
 /// Every initializer, in the order of the reference.
-pub const ALL: &[&Schema<dyn Initializer>] = &[&kaiming_uniform::KaimingUniform::SCHEMA];
+pub const ALL: &[&Schema<dyn Initializer>] = &[
+    &kaiming_uniform::KaimingUniform::SCHEMA,
+    &kaiming_normal::KaimingNormal::SCHEMA,
+    &xavier_uniform::XavierUniform::SCHEMA,
+    &xavier_normal::XavierNormal::SCHEMA,
+    &normal::Normal::SCHEMA,
+    &uniform::Uniform::SCHEMA,
+    &zeros::Zeros::SCHEMA,
+];
 
 /// An initializer as the value of a parameter.
 #[derive(Clone, Debug)]

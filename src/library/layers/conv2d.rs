@@ -119,6 +119,6 @@ impl Layer for Conv2d {
     }
 
     fn regularization(&self) -> Option<&dyn Regularizer> {
-        self.regularization.as_ref().map(|regularizer| &**regularizer)
+        self.regularization.as_deref()
     }
 }

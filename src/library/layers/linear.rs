@@ -53,6 +53,6 @@ impl Layer for Linear {
     }
 
     fn regularization(&self) -> Option<&dyn Regularizer> {
-        self.regularization.as_ref().map(|regularizer| &**regularizer)
+        self.regularization.as_deref()
     }
 }

@@ -21,22 +21,11 @@ impl Metric for Accuracy {
     }
 
     fn check(&self, output: &Type, targets: TargetType) -> Result<(), ShapeError> {
-        match targets {
-            TargetType::Classes(_) if output.shape.len() == 1 => Ok(()),
-            _ => Err(ShapeError::new("`accuracy` is for classes, found numbers as targets").help("use `mae`")),
-        }
+        super::check_classes("accuracy", output, targets)
     }
 
     fn lower(&self, graph: &mut Builder, output: Value, targets: Value) -> Value {
-        let batch = graph.shape(output)[0];
-        let predicted = if graph.shape(output)[1] == 1 {
-            let zero = graph.like(output, 0.0);
-            let positive = graph.binary(Binary::Less, zero, output);
-            graph.cast(positive, DType::U32)
-        } else {
-            graph.reduce(ReduceKind::ArgMax, output, &[1])
-        };
-        let predicted = graph.reshape(predicted, &[batch]);
+        let predicted = predicted_class(graph, output);
         let right = graph.binary(Binary::Equal, predicted, targets);
         graph.sum_all(right)
     }
@@ -44,4 +33,17 @@ impl Metric for Accuracy {
     fn higher_is_better(&self) -> bool {
         true
     }
+}
+
+/// The most likely class of each sample, `u32 [batch]`.
+pub fn predicted_class(graph: &mut Builder, output: Value) -> Value {
+    let batch = graph.shape(output)[0];
+    let predicted = if graph.shape(output)[1] == 1 {
+        let zero = graph.like(output, 0.0);
+        let positive = graph.binary(Binary::Less, zero, output);
+        graph.cast(positive, DType::U32)
+    } else {
+        graph.reduce(ReduceKind::ArgMax, output, &[1])
+    };
+    graph.reshape(predicted, &[batch])
 }

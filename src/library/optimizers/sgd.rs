@@ -1,9 +1,10 @@
 //! Stochastic gradient descent.
 
+use super::parts::coupled_decay;
 use crate::ir::Value;
 use crate::item;
-use crate::library::{Optimizer, UpdateBuilder};
-use crate::schema::{NonNegative, Positive, Probability};
+use crate::library::{Optimizer, ShapeError, UpdateBuilder};
+use crate::schema::{FromArg, NonNegative, Positive, Probability};
 
 item! {
     /// Stochastic gradient descent, with momentum if asked for; as `torch.optim.SGD`.
@@ -23,7 +24,7 @@ item! {
         dampening: NonNegative = NonNegative(0.0),
         /// Coupled L2 decay, added to the gradient.
         weight_decay: NonNegative = NonNegative(0.0),
-        /// Whether to look ahead (Nesterov).
+        /// Whether to look ahead (Nesterov); needs momentum, and dampening 0.
         nesterov: bool = false,
     }
 }
@@ -33,21 +34,38 @@ impl Optimizer for Sgd {
         self.lr.0
     }
 
-    fn lower(&self, update: &mut UpdateBuilder, weight: Value, grad: Value) -> Value {
-        let mut grad = grad;
-        if self.weight_decay.0 > 0.0 {
-            let decay = update.graph.scale(weight, self.weight_decay.0);
-            grad = update.graph.add(grad, decay);
+    fn check(&self) -> Result<(), ShapeError> {
+        if !self.nesterov {
+            return Ok(());
         }
+        if self.momentum.0 == 0.0 {
+            return Err(ShapeError::new("`nesterov` of `sgd` needs momentum, found momentum 0")
+                .at("nesterov")
+                .help("write `momentum = 0.9`, or leave `nesterov` out"));
+        }
+        if self.dampening.0 > 0.0 {
+            let found = self.dampening.show();
+            return Err(ShapeError::new(format!("`nesterov` of `sgd` needs dampening 0, found dampening {found}"))
+                .at("dampening")
+                .help("leave one of the two out"));
+        }
+        Ok(())
+    }
+
+    fn lower(&self, update: &mut UpdateBuilder, weight: Value, grad: Value) -> Value {
+        let grad = coupled_decay(update, weight, grad, self.weight_decay.0);
         let mut direction = grad;
         if self.momentum.0 > 0.0 {
             let shape = update.graph.shape(weight).to_vec();
             let velocity = update.slot("momentum", &shape, 0.0);
             let kept = update.graph.scale(velocity, self.momentum.0);
-            // PyTorch's first step takes the gradient undampened.
             let dampening = self.dampening.0;
-            let share = update.scalar("sgd_share", move |at| if at.step == 0 { 1.0 } else { 1.0 - dampening });
-            let added = update.graph.mul(grad, share);
+            let mut added = grad;
+            if dampening > 0.0 {
+                // PyTorch's first step takes the gradient undampened.
+                let share = update.scalar("sgd_share", move |at| if at.step == 0 { 1.0 } else { 1.0 - dampening });
+                added = update.graph.mul(grad, share);
+            }
             let velocity_next = update.graph.add(kept, added);
             update.set_slot(velocity, velocity_next);
             direction = velocity_next;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::Regularizer;
 use crate::schema::{FromArg, Given, Mismatch, Schema, make_nested};
 
+pub mod elastic;
+pub mod l1;
 pub mod l2;
 
 /// Every regularizer, in the order of the reference.
-pub const ALL: &[&Schema<dyn Regularizer>] = &[&l2::L2::SCHEMA];
+pub const ALL: &[&Schema<dyn Regularizer>] = &[&l1::L1::SCHEMA, &l2::L2::SCHEMA, &elastic::Elastic::SCHEMA];
 
 /// A regularizer as the value of a parameter.
 #[derive(Clone, Debug)]

@@ -1,0 +1,83 @@
+//! The reference page of an item, from its entry in the table.
+
+use crate::schema::Schema;
+
+/// The call with every parameter and its default: `dropout(rate = 0.5)`.
+pub fn signature<T: ?Sized>(schema: &Schema<T>) -> String {
+    let params: Vec<String> = schema
+        .params
+        .iter()
+        .map(|param| match param.default {
+            Some(default) => format!("{} = {}", param.name, default()),
+            None => param.name.to_owned(),
+        })
+        .collect();
+    if params.is_empty() { schema.name.to_owned() } else { format!("{}({})", schema.name, params.join(", ")) }
+}
+
+/// The first line of the documentation.
+pub fn summary<T: ?Sized>(schema: &Schema<T>) -> &'static str {
+    schema.docs.lines().next().unwrap_or_default().trim()
+}
+
+/// The page as Markdown: signature, documentation, parameters.
+pub fn markdown<T: ?Sized>(schema: &Schema<T>) -> String {
+    let mut page = format!("```nnopt\n{}\n```\n\n{}\n", signature(schema), text(schema.docs));
+    if !schema.params.is_empty() {
+        page.push_str("\n| parameter | takes | default | |\n|---|---|---|---|\n");
+    }
+    for param in schema.params {
+        let default = param.default.map(|default| format!("`{}`", default())).unwrap_or_default();
+        let docs = text(param.docs).replace('\n', " ");
+        let cells = [format!("`{}`", param.name), (param.expected)(), default, docs];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        page.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    page
+}
+
+/// Documentation as written: without the blank that doc comments put before each line.
+fn text(docs: &str) -> String {
+    let lines: Vec<&str> = docs.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    lines.join("\n").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{markdown, signature, summary};
+    use crate::library::layers::{conv2d::Conv2d, dropout::Dropout, flatten::Flatten};
+
+    #[test]
+    fn a_page_has_signature_text_and_parameters() {
+        let page = "\
+```nnopt
+dropout(rate = 0.5)
+```
+
+Zeroes a random share of the numbers while training.
+
+Those that stay are scaled by `1/(1 − rate)`, so that evaluation changes nothing. As `torch.nn.Dropout`.
+
+```nnopt
+dropout(0.3)
+```
+
+| parameter | takes | default | |
+|---|---|---|---|
+| `rate` | a probability from 0 to below 1, such as `0.5` or `10%` | `0.5` | The share that is zeroed. |
+";
+        assert_eq!(markdown(&Dropout::SCHEMA), page);
+    }
+
+    #[test]
+    fn signatures_show_defaults() {
+        assert_eq!(signature(&Flatten::SCHEMA), "flatten");
+        let conv = "conv2d(filters, kernel, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true, \
+                    init = kaiming_uniform(a = 2.23606797749979), regularization = none)";
+        assert_eq!(signature(&Conv2d::SCHEMA), conv);
+        assert_eq!(
+            summary(&Flatten::SCHEMA),
+            "Puts all numbers of a sample on one axis: `[C, H, W]` becomes `[C·H·W]`."
+        );
+    }
+}
