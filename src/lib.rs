@@ -2,8 +2,10 @@
 
 pub mod backend;
 pub mod check;
+pub mod cli;
 pub mod data;
 pub mod diagnostic;
+pub mod explain;
 pub mod formats;
 pub mod ir;
 pub mod library;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `nnoptc` program.
+
+fn main() -> std::process::ExitCode {
+    nnoptc::cli::main()
+}

@@ -1,3 +1,8 @@
-//! What people and programs are told: diagnostics, progress and results.
+//! What people and files are told: diagnostics, progress, tables, the run folder.
 
 pub mod diagnostics;
+pub mod folder;
+pub mod overview;
+pub mod progress;
+pub mod resolved;
+pub mod table;

@@ -1,0 +1,56 @@
+//! What most commands begin with: compile a pipeline and show what is said about it.
+
+use crate::check::program::Program;
+use crate::check::{Compilation, Request, compile};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::formats::files::{Disk, Files};
+use crate::report::diagnostics;
+use crate::source::Sources;
+
+use super::args::MessageFormat;
+use super::output::{Failure, Output};
+
+/// Compiles a pipeline from the disk and shows what is said about it.
+pub fn compile_and_show(request: &Request, output: &Output) -> Result<Compilation, Failure> {
+    compile_from(request, &Disk, output)
+}
+
+/// Compiles a pipeline from these files and shows what is said about it.
+pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Result<Compilation, Failure> {
+    let compilation = compile(request, files).map_err(Failure::world)?;
+    show(&compilation.sources, &compilation.diagnostics, output)?;
+    Ok(compilation)
+}
+
+/// Compiles for a command that needs a program; `None` where the diagnostics have said why there is none.
+pub fn program(request: &Request, output: &Output) -> Result<Option<(Compilation, Program)>, Failure> {
+    let mut compilation = compile_and_show(request, output)?;
+    Ok(compilation.program.take().map(|program| (compilation, program)))
+}
+
+/// Shows diagnostics in the format that was asked for. With `--quiet`, warnings are left out.
+pub fn show(sources: &Sources, diagnostics: &[Diagnostic], output: &Output) -> Result<(), Failure> {
+    let wanted = |diagnostic: &&Diagnostic| !output.quiet || diagnostic.severity == Severity::Error;
+    let shown: Vec<Diagnostic> = diagnostics.iter().filter(wanted).cloned().collect();
+    if shown.is_empty() {
+        return Ok(());
+    }
+    match output.format {
+        MessageFormat::Human => output.complain(diagnostics::human(sources, &shown, output.color).trim_end()),
+        MessageFormat::Short => output.complain(diagnostics::short(sources, &shown).trim_end()),
+        MessageFormat::Json => return output.data(&diagnostics::json(sources, &shown)),
+    }
+    output.detail("`nnoptc explain CODE` says more about a code");
+    Ok(())
+}
+
+/// "2 errors and 1 warning".
+pub fn count(diagnostics: &[Diagnostic]) -> String {
+    let of = |severity, word: &str| {
+        let n = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+        (n > 0).then(|| format!("{n} {word}{}", if n == 1 { "" } else { "s" }))
+    };
+    let parts: Vec<String> =
+        [of(Severity::Error, "error"), of(Severity::Warning, "warning")].into_iter().flatten().collect();
+    parts.join(" and ")
+}

@@ -1,0 +1,129 @@
+//! `nnoptc explain`: the long text on a diagnostic's code or an item of the language.
+
+use std::fmt::Write;
+
+use crate::diagnostic::did_you_mean;
+use crate::explain::{PAGES, page};
+use crate::library;
+use crate::schema::{Param, Schema};
+
+use super::args::Explain;
+use super::output::{Exit, Failure, Output};
+
+/// An item of any kind.
+struct Item {
+    kind: &'static str,
+    name: &'static str,
+    docs: &'static str,
+    params: &'static [Param],
+}
+
+/// Prints the text on a topic, or lists all topics.
+pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
+    let Some(topic) = &args.topic else {
+        output.data(&list())?;
+        return Ok(Exit::Done);
+    };
+    if let Some(page) = page(topic) {
+        output.data(page.text)?;
+        return Ok(Exit::Done);
+    }
+    let items = items();
+    let found: Vec<&Item> = items.iter().filter(|item| item.name == topic).collect();
+    if found.is_empty() {
+        let known = items.iter().map(|item| item.name).chain(PAGES.iter().map(|page| page.code));
+        let failure = Failure::usage(format!("nothing is known of `{topic}`"));
+        let wanted = if topic.starts_with(['e', 'E']) { topic.to_uppercase() } else { topic.clone() };
+        let close = did_you_mean(topic, known.clone()).or_else(|| did_you_mean(&wanted, known));
+        return Err(match close {
+            Some(close) => failure.help(format!("a similar topic is `{close}`")),
+            None => failure.help("`nnoptc explain` lists all codes and items"),
+        });
+    }
+    let texts: Vec<String> = found.into_iter().map(describe).collect();
+    output.data(&texts.join("\n"))?;
+    Ok(Exit::Done)
+}
+
+/// All items, by kind, in the order of the reference.
+fn items() -> Vec<Item> {
+    fn of<T: ?Sized>(kind: &'static str, table: &[&'static Schema<T>], items: &mut Vec<Item>) {
+        items.extend(table.iter().map(|schema| Item {
+            kind,
+            name: schema.name,
+            docs: schema.docs,
+            params: schema.params,
+        }));
+    }
+    let mut items = Vec::new();
+    of("source", library::sources::ALL, &mut items);
+    of("augmentation", library::augmentations::ALL, &mut items);
+    of("layer", library::layers::ALL, &mut items);
+    of("loss", library::losses::ALL, &mut items);
+    of("regularizer", library::regularizers::ALL, &mut items);
+    of("optimizer", library::optimizers::ALL, &mut items);
+    of("schedule", library::schedules::ALL, &mut items);
+    of("metric", library::metrics::ALL, &mut items);
+    of("initializer", library::initializers::ALL, &mut items);
+    items
+}
+
+/// The documentation lines without the space that `///` leaves before each.
+fn lines(docs: &str) -> impl Iterator<Item = &str> {
+    docs.lines().map(|line| line.strip_prefix(' ').unwrap_or(line))
+}
+
+fn describe(item: &Item) -> String {
+    let mut text = format!("# {} ({})\n\n", item.name, item.kind);
+    for line in lines(item.docs.trim_end()) {
+        let _ = writeln!(text, "{line}");
+    }
+    if item.params.is_empty() {
+        text.push_str("\nIt takes no arguments.\n");
+        return text;
+    }
+    text.push_str("\n## Arguments\n\n");
+    for param in item.params {
+        let default = match param.default {
+            Some(default) => format!("default `{}`", default()),
+            None => "required".to_owned(),
+        };
+        let docs: Vec<&str> = lines(param.docs.trim_end()).collect();
+        let words = (param.words)();
+        let _ = writeln!(text, "- `{}` ({default}): {}", param.name, docs.join(" ").trim());
+        let expected = (param.expected)();
+        if words.is_empty() || words.iter().all(|word| expected.contains(word)) {
+            let _ = writeln!(text, "  It is {expected}.");
+        } else {
+            let _ = writeln!(text, "  It is {expected}: `{}`.", words.join("`, `"));
+        }
+    }
+    text
+}
+
+fn list() -> String {
+    let items = items();
+    let width = items.iter().map(|item| item.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    let mut kind = "";
+    for item in &items {
+        if item.kind != kind {
+            let _ = writeln!(text, "{}{}:", if kind.is_empty() { "" } else { "\n" }, plural(item.kind));
+            kind = item.kind;
+        }
+        let first = lines(item.docs).next().unwrap_or("");
+        let _ = writeln!(text, "  {:width$}  {}", item.name, first.trim());
+    }
+    text.push_str("\ncodes:\n");
+    for page in PAGES {
+        let _ = writeln!(text, "  {:width$}  {}", page.code, page.title());
+    }
+    text
+}
+
+fn plural(kind: &str) -> String {
+    match kind {
+        "loss" => "losses".to_owned(),
+        _ => format!("{kind}s"),
+    }
+}

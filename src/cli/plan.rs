@@ -1,0 +1,25 @@
+//! `nnoptc plan`: what a pipeline means, before anything runs.
+
+use crate::check::Request;
+use crate::report::{overview, resolved};
+use crate::train::prepare::prepare;
+
+use super::args::Plan;
+use super::compile::program;
+use super::output::{Exit, Failure, Output};
+
+/// Prints settings, layers, memory and kernels.
+pub fn execute(args: &Plan, output: &Output) -> Result<Exit, Failure> {
+    let Some((compilation, program)) = program(&Request::from(&args.pipeline), output)? else {
+        return Ok(Exit::Failed);
+    };
+    let prepared = prepare(&program);
+    let parts = [
+        resolved::listing(&program, &compilation.sources),
+        overview::layers(&program),
+        overview::memory(&prepared),
+        overview::kernels(&prepared),
+    ];
+    output.data(&parts.join("\n"))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,83 @@
+//! What `nnoptc explain` says about each code: one page a code.
+
+/// A page on a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// The code: `E0301`.
+    pub code: &'static str,
+    /// Markdown; the first line is `# E0301: what it is about`.
+    pub text: &'static str,
+}
+
+impl Page {
+    /// What it is about.
+    pub fn title(&self) -> &'static str {
+        let first = self.text.lines().next().unwrap_or("");
+        first.split_once(": ").map_or(first, |(_, title)| title)
+    }
+}
+
+macro_rules! pages {
+    ($($code:ident)*) => {
+        &[$( Page { code: stringify!($code), text: include_str!(concat!(stringify!($code), ".md")) } ),*]
+    };
+}
+
+/// All pages, in the order of their codes.
+#[rustfmt::skip]
+pub const PAGES: &[Page] = pages! {
+    E0201 E0202 E0203 E0204 E0205 E0206 E0207 E0208 E0209 E0210 E0211 E0212 E0213 E0214 E0215 E0216 E0217 E0218
+    E0301 E0302 E0303 E0304 E0305
+    E0401 E0402 E0403 E0404 E0405 E0406 E0407
+};
+
+/// The page on a code, in any case.
+pub fn page(code: &str) -> Option<&'static Page> {
+    PAGES.iter().find(|page| page.code.eq_ignore_ascii_case(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The codes that the sources report, without their tests.
+    fn codes_in(folder: &Path, codes: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                codes_in(&path, codes);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let source = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
+                let after = source.split("Code(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+                let of_ours = |code: &&str| code.len() == 5 && code[1..].bytes().all(|byte| byte.is_ascii_digit());
+                codes.extend(after.map(|(code, _)| code).filter(of_ours).map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn each_code_has_a_page_and_each_page_a_code() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut codes = BTreeSet::new();
+        codes_in(&source, &mut codes);
+        let pages: BTreeSet<String> = PAGES.iter().map(|page| page.code.to_owned()).collect();
+        let without: Vec<_> = codes.difference(&pages).collect();
+        let unused: Vec<_> = pages.difference(&codes).collect();
+        assert!(without.is_empty() && unused.is_empty(), "codes without page {without:?}, pages without code {unused:?}");
+        let files = std::fs::read_dir(source.join("explain")).unwrap().count();
+        assert_eq!(files, PAGES.len() + 1, "a page is not in the list");
+    }
+
+    #[test]
+    fn pages_begin_with_their_code() {
+        for page in PAGES {
+            assert!(page.text.starts_with(&format!("# {}: ", page.code)), "{}", page.code);
+            assert!(page.title().starts_with(|c: char| c.is_lowercase()) && !page.title().ends_with('.'), "{}", page.code);
+        }
+        assert!(PAGES.is_sorted_by_key(|page| page.code));
+    }
+}
