@@ -4,7 +4,7 @@ use crate::check::program::Program;
 use crate::check::{Compilation, Request, compile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::formats::files::{Disk, Files};
-use crate::report::diagnostics;
+use crate::report::diagnostics::{self, Format};
 use crate::source::Sources;
 
 use super::args::MessageFormat;
@@ -35,11 +35,19 @@ pub fn show(sources: &Sources, diagnostics: &[Diagnostic], output: &Output) -> R
     if shown.is_empty() {
         return Ok(());
     }
-    match output.format {
-        MessageFormat::Human => output.complain(diagnostics::human(sources, &shown, output.color).trim_end()),
-        MessageFormat::Short => output.complain(diagnostics::short(sources, &shown).trim_end()),
-        MessageFormat::Json => return output.data(&diagnostics::json(sources, &shown)),
+    let format = match output.format {
+        MessageFormat::Human => Format::Human,
+        MessageFormat::Short => Format::Short,
+        MessageFormat::Json => Format::Json,
+    };
+    let mut text = Vec::new();
+    diagnostics::render(&shown, sources, format, output.color, &mut text)
+        .map_err(|error| Failure::world(format!("could not render diagnostics: {error}")))?;
+    let text = String::from_utf8_lossy(&text);
+    if format == Format::Json {
+        return output.data(&text);
     }
+    output.complain(text.trim_end());
     output.detail("`nnoptc explain CODE` says more about a code");
     Ok(())
 }
