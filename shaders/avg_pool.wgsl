@@ -1,10 +1,14 @@
 // out[plane, i, j] = Σ x of the window / size of the window; the border counts as zeros.
 //
-// Constants: the geometry (see pool.rs), COUNT outputs, GRID_X. Buffers: read_x, write_out.
+// Constants: the geometry (see pool.rs), COUNT outputs. Buffers: read_x, write_out.
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.y * GRID_X + group.x) * 64u + lane;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + lane;
     if (i >= COUNT) {
         return;
     }

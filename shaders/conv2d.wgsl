@@ -5,7 +5,7 @@
 // Constants: the geometry (see conv.rs). Buffers: read_x, read_weight, write_out.
 
 fn row_of(part: u32, row: u32) -> vec4<u32> {
-    return vec4<u32>((part * ROWS + row) * TERMS, 0u, 0u, 0u);
+    return vec4<u32>((part * rows() + row) * terms(), 0u, 0u, 0u);
 }
 
 // Where the image and the part begin, and the window's first row and column, which may be "below 0".
@@ -37,5 +37,5 @@ fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
 
 fn store_out(part: u32, row: u32, column: u32, value: f32) {
     let image = column / OUT_AREA;
-    write_out((image * FILTERS + part * ROWS + row) * OUT_AREA + column % OUT_AREA, value);
+    write_out((image * FILTERS + part * rows() + row) * OUT_AREA + column % OUT_AREA, value);
 }

@@ -40,5 +40,5 @@ fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
 
 fn store_out(part: u32, row: u32, column: u32, value: f32) {
     let image = column / IN_AREA;
-    write_out((image * CHANNELS + part * ROWS + row) * IN_AREA + column % IN_AREA, value);
+    write_out((image * CHANNELS + part * rows() + row) * IN_AREA + column % IN_AREA, value);
 }

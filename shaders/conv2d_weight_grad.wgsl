@@ -5,7 +5,7 @@
 // Constants: the geometry (see conv.rs). Buffers: read_x, read_grad, write_out.
 
 fn row_of(part: u32, row: u32) -> vec4<u32> {
-    return vec4<u32>((part * ROWS + row) * OUT_AREA, 0u, 0u, 0u);
+    return vec4<u32>((part * rows() + row) * OUT_AREA, 0u, 0u, 0u);
 }
 
 fn column_of(part: u32, column: u32) -> vec4<u32> {
@@ -38,5 +38,5 @@ fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
 }
 
 fn store_out(part: u32, row: u32, column: u32, value: f32) {
-    write_out((part * ROWS + row) * COLUMNS + column, value);
+    write_out((part * rows() + row) * columns() + column, value);
 }

@@ -1,72 +1,54 @@
 // out[row, column] = Σ a[row, term] · b[term, column]: an invocation computes 8 x 8 elements in named registers, without
 // workgroup memory. For adapters that are a CPU, where barriers and workgroup memory cost more than they save.
 //
-// Constants: PARTS, ROWS, COLUMNS, TERMS, SLICES, SLICE_TERMS, GRID_X; LANES_X, LANES_Y the invocations of a workgroup.
-// Functions of the problem, and `keep`.
+// Constants: LANES_X, LANES_Y, the invocations of a workgroup. Functions: the sizes parts, rows, columns, terms, slices,
+// slice_terms; those of the problem; keep.
 
 const TILE = 8u;
 const BLOCK = 512u;
-const ROW_BLOCKS = (ROWS + TILE * LANES_Y - 1u) / (TILE * LANES_Y);
-const COLUMN_BLOCKS = (COLUMNS + TILE * LANES_X - 1u) / (TILE * LANES_X);
 
-fn keep_row(slice: u32, part: u32, row: u32, column: u32, left: vec4<f32>, right: vec4<f32>) {
-    if (row >= ROWS) {
-        return;
-    }
-    keep(slice, part, row, column, left.x);
-    if (column + 1u < COLUMNS) {
-        keep(slice, part, row, column + 1u, left.y);
-    }
-    if (column + 2u < COLUMNS) {
-        keep(slice, part, row, column + 2u, left.z);
-    }
-    if (column + 3u < COLUMNS) {
-        keep(slice, part, row, column + 3u, left.w);
-    }
-    if (column + 4u < COLUMNS) {
-        keep(slice, part, row, column + 4u, right.x);
-    }
-    if (column + 5u < COLUMNS) {
-        keep(slice, part, row, column + 5u, right.y);
-    }
-    if (column + 6u < COLUMNS) {
-        keep(slice, part, row, column + 6u, right.z);
-    }
-    if (column + 7u < COLUMNS) {
-        keep(slice, part, row, column + 7u, right.w);
+fn keep_element(slice: u32, part: u32, row: u32, column: u32, left: vec4<f32>, right: vec4<f32>, place: u32) {
+    if (row < rows()) {
+        keep(slice, part, row, column + place, select(right, left, place < 4u)[place & 3u]);
     }
 }
 
 @compute @workgroup_size(LANES_X, LANES_Y)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
-    let block = group.y * GRID_X + group.x;
-    if (block >= SLICES * PARTS * ROW_BLOCKS * COLUMN_BLOCKS) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) lane: vec3<u32>,
+) {
+    let row_blocks = (rows() + TILE * LANES_Y - 1u) / (TILE * LANES_Y);
+    let column_blocks = (columns() + TILE * LANES_X - 1u) / (TILE * LANES_X);
+    let block = group.y * groups.x + group.x;
+    if (block >= slices() * parts() * row_blocks * column_blocks) {
         return;
     }
-    let row = ((block % ROW_BLOCKS) * LANES_Y + lane.y) * TILE;
-    let column = (((block / ROW_BLOCKS) % COLUMN_BLOCKS) * LANES_X + lane.x) * TILE;
-    let part = (block / (ROW_BLOCKS * COLUMN_BLOCKS)) % PARTS;
-    let slice = block / (ROW_BLOCKS * COLUMN_BLOCKS * PARTS);
-    if (row >= ROWS || column >= COLUMNS) {
+    let row = ((block % row_blocks) * LANES_Y + lane.y) * TILE;
+    let column = (((block / row_blocks) % column_blocks) * LANES_X + lane.x) * TILE;
+    let part = (block / (row_blocks * column_blocks)) % parts();
+    let slice = block / (row_blocks * column_blocks * parts());
+    if (row >= rows() || column >= columns()) {
         return;
     }
     // Past the end, the last row or column is computed again and not kept.
     let row_0 = row_of(part, row);
-    let row_1 = row_of(part, min(row + 1u, ROWS - 1u));
-    let row_2 = row_of(part, min(row + 2u, ROWS - 1u));
-    let row_3 = row_of(part, min(row + 3u, ROWS - 1u));
-    let row_4 = row_of(part, min(row + 4u, ROWS - 1u));
-    let row_5 = row_of(part, min(row + 5u, ROWS - 1u));
-    let row_6 = row_of(part, min(row + 6u, ROWS - 1u));
-    let row_7 = row_of(part, min(row + 7u, ROWS - 1u));
+    let row_1 = row_of(part, min(row + 1u, rows() - 1u));
+    let row_2 = row_of(part, min(row + 2u, rows() - 1u));
+    let row_3 = row_of(part, min(row + 3u, rows() - 1u));
+    let row_4 = row_of(part, min(row + 4u, rows() - 1u));
+    let row_5 = row_of(part, min(row + 5u, rows() - 1u));
+    let row_6 = row_of(part, min(row + 6u, rows() - 1u));
+    let row_7 = row_of(part, min(row + 7u, rows() - 1u));
     let column_0 = column_of(part, column);
-    let column_1 = column_of(part, min(column + 1u, COLUMNS - 1u));
-    let column_2 = column_of(part, min(column + 2u, COLUMNS - 1u));
-    let column_3 = column_of(part, min(column + 3u, COLUMNS - 1u));
-    let column_4 = column_of(part, min(column + 4u, COLUMNS - 1u));
-    let column_5 = column_of(part, min(column + 5u, COLUMNS - 1u));
-    let column_6 = column_of(part, min(column + 6u, COLUMNS - 1u));
-    let column_7 = column_of(part, min(column + 7u, COLUMNS - 1u));
+    let column_1 = column_of(part, min(column + 1u, columns() - 1u));
+    let column_2 = column_of(part, min(column + 2u, columns() - 1u));
+    let column_3 = column_of(part, min(column + 3u, columns() - 1u));
+    let column_4 = column_of(part, min(column + 4u, columns() - 1u));
+    let column_5 = column_of(part, min(column + 5u, columns() - 1u));
+    let column_6 = column_of(part, min(column + 6u, columns() - 1u));
+    let column_7 = column_of(part, min(column + 7u, columns() - 1u));
     var total_left_0 = vec4<f32>();
     var total_right_0 = vec4<f32>();
     var total_left_1 = vec4<f32>();
@@ -83,9 +65,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     var total_right_6 = vec4<f32>();
     var total_left_7 = vec4<f32>();
     var total_right_7 = vec4<f32>();
-    let end = min(TERMS, (slice + 1u) * SLICE_TERMS);
+    let end = min(terms(), (slice + 1u) * slice_terms());
     // Sums of at most BLOCK terms are added up, since one long sum loses digits.
-    for (var first = slice * SLICE_TERMS; first < end; first += BLOCK) {
+    for (var first = slice * slice_terms(); first < end; first += BLOCK) {
         let last = min(end, first + BLOCK);
         var left_0 = vec4<f32>();
         var right_0 = vec4<f32>();
@@ -149,12 +131,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         total_left_7 += left_7;
         total_right_7 += right_7;
     }
-    keep_row(slice, part, row, column, total_left_0, total_right_0);
-    keep_row(slice, part, row + 1u, column, total_left_1, total_right_1);
-    keep_row(slice, part, row + 2u, column, total_left_2, total_right_2);
-    keep_row(slice, part, row + 3u, column, total_left_3, total_right_3);
-    keep_row(slice, part, row + 4u, column, total_left_4, total_right_4);
-    keep_row(slice, part, row + 5u, column, total_left_5, total_right_5);
-    keep_row(slice, part, row + 6u, column, total_left_6, total_right_6);
-    keep_row(slice, part, row + 7u, column, total_left_7, total_right_7);
+    // A loop whose length the driver does not know keeps the program short.
+    let width = min(TILE, columns() - column);
+    for (var place = 0u; place < width; place++) {
+        keep_element(slice, part, row, column, total_left_0, total_right_0, place);
+        keep_element(slice, part, row + 1u, column, total_left_1, total_right_1, place);
+        keep_element(slice, part, row + 2u, column, total_left_2, total_right_2, place);
+        keep_element(slice, part, row + 3u, column, total_left_3, total_right_3, place);
+        keep_element(slice, part, row + 4u, column, total_left_4, total_right_4, place);
+        keep_element(slice, part, row + 5u, column, total_left_5, total_right_5, place);
+        keep_element(slice, part, row + 6u, column, total_left_6, total_right_6, place);
+        keep_element(slice, part, row + 7u, column, total_left_7, total_right_7, place);
+    }
 }

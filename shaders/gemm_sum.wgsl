@@ -1,16 +1,20 @@
 // out[row, column] = Σ partial[slice, part, row, column]: the end of a product whose terms were cut into slices.
 //
-// Constants: PARTS, ROWS, COLUMNS, SLICES, GRID_X. Functions: store_out of the problem, read_partial.
+// Functions: the sizes parts, rows, columns, slices; store_out of the problem; read_partial.
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.y * GRID_X + group.x) * 64u + lane;
-    if (i >= PARTS * ROWS * COLUMNS) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + lane;
+    if (i >= parts() * rows() * columns()) {
         return;
     }
     var sum = 0.0;
-    for (var slice = 0u; slice < SLICES; slice++) {
-        sum += read_partial(slice * PARTS * ROWS * COLUMNS + i);
+    for (var slice = 0u; slice < slices(); slice++) {
+        sum += read_partial(slice * parts() * rows() * columns() + i);
     }
-    store_out(i / (ROWS * COLUMNS), (i / COLUMNS) % ROWS, i % COLUMNS, sum);
+    store_out(i / (rows() * columns()), (i / columns()) % rows(), i % columns(), sum);
 }

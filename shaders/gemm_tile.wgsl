@@ -1,14 +1,12 @@
 // out[row, column] = Σ a[row, term] · b[term, column]: a workgroup computes a tile of 64 x 64 from tiles of both
 // operands in workgroup memory, an invocation 4 x 4 of it in registers. For GPUs.
 //
-// Constants: PARTS, ROWS, COLUMNS, TERMS, SLICES, SLICE_TERMS, GRID_X; A_TERMS_ADJACENT and B_TERMS_ADJACENT say along
-// which axis neighbours in memory lie. Functions of the problem, and `keep`.
+// Constants: A_TERMS_ADJACENT and B_TERMS_ADJACENT say along which axis neighbours in memory lie. Functions: the sizes
+// parts, rows, columns, terms, slices, slice_terms; those of the problem; keep.
 
 const TILE = 64u;
 const DEPTH = 16u;
 const BLOCK = 512u;
-const ROW_TILES = (ROWS + TILE - 1u) / TILE;
-const COLUMN_TILES = (COLUMNS + TILE - 1u) / TILE;
 // One quadruple more than the 16 of a tile's row, so that a column of a tile lies in different memory banks.
 const PITCH = 17u;
 
@@ -16,33 +14,39 @@ var<workgroup> tile_a: array<vec4<f32>, DEPTH * PITCH>;
 var<workgroup> tile_b: array<vec4<f32>, DEPTH * PITCH>;
 
 fn keep_row(slice: u32, part: u32, row: u32, column: u32, values: vec4<f32>) {
-    if (row >= ROWS) {
+    if (row >= rows()) {
         return;
     }
-    if (column < COLUMNS) {
+    if (column < columns()) {
         keep(slice, part, row, column, values.x);
     }
-    if (column + 1u < COLUMNS) {
+    if (column + 1u < columns()) {
         keep(slice, part, row, column + 1u, values.y);
     }
-    if (column + 2u < COLUMNS) {
+    if (column + 2u < columns()) {
         keep(slice, part, row, column + 2u, values.z);
     }
-    if (column + 3u < COLUMNS) {
+    if (column + 3u < columns()) {
         keep(slice, part, row, column + 3u, values.w);
     }
 }
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let tile = group.y * GRID_X + group.x;
-    if (tile >= SLICES * PARTS * ROW_TILES * COLUMN_TILES) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row_tiles = (rows() + TILE - 1u) / TILE;
+    let column_tiles = (columns() + TILE - 1u) / TILE;
+    let tile = group.y * groups.x + group.x;
+    if (tile >= slices() * parts() * row_tiles * column_tiles) {
         return;
     }
-    let first_row = (tile % ROW_TILES) * TILE;
-    let first_column = ((tile / ROW_TILES) % COLUMN_TILES) * TILE;
-    let part = (tile / (ROW_TILES * COLUMN_TILES)) % PARTS;
-    let slice = tile / (ROW_TILES * COLUMN_TILES * PARTS);
+    let first_row = (tile % row_tiles) * TILE;
+    let first_column = ((tile / row_tiles) % column_tiles) * TILE;
+    let part = (tile / (row_tiles * column_tiles)) % parts();
+    let slice = tile / (row_tiles * column_tiles * parts());
 
     // What this invocation brings into workgroup memory: one term of four rows, and one of four columns.
     let a_term = select(lane / 16u, lane % 16u, A_TERMS_ADJACENT);
@@ -51,14 +55,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let b_quad = select(lane % 16u, lane / 16u, B_TERMS_ADJACENT);
     let a_row = first_row + a_quad * 4u;
     let b_column = first_column + b_quad * 4u;
-    let row_0 = row_of(part, min(a_row, ROWS - 1u));
-    let row_1 = row_of(part, min(a_row + 1u, ROWS - 1u));
-    let row_2 = row_of(part, min(a_row + 2u, ROWS - 1u));
-    let row_3 = row_of(part, min(a_row + 3u, ROWS - 1u));
-    let column_0 = column_of(part, min(b_column, COLUMNS - 1u));
-    let column_1 = column_of(part, min(b_column + 1u, COLUMNS - 1u));
-    let column_2 = column_of(part, min(b_column + 2u, COLUMNS - 1u));
-    let column_3 = column_of(part, min(b_column + 3u, COLUMNS - 1u));
+    let row_0 = row_of(part, min(a_row, rows() - 1u));
+    let row_1 = row_of(part, min(a_row + 1u, rows() - 1u));
+    let row_2 = row_of(part, min(a_row + 2u, rows() - 1u));
+    let row_3 = row_of(part, min(a_row + 3u, rows() - 1u));
+    let column_0 = column_of(part, min(b_column, columns() - 1u));
+    let column_1 = column_of(part, min(b_column + 1u, columns() - 1u));
+    let column_2 = column_of(part, min(b_column + 2u, columns() - 1u));
+    let column_3 = column_of(part, min(b_column + 3u, columns() - 1u));
 
     // What it computes.
     let y = lane / 16u;
@@ -72,8 +76,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var total_1 = vec4<f32>();
     var total_2 = vec4<f32>();
     var total_3 = vec4<f32>();
-    let end = min(TERMS, (slice + 1u) * SLICE_TERMS);
-    for (var first = slice * SLICE_TERMS; first < end; first += DEPTH) {
+    let end = min(terms(), (slice + 1u) * slice_terms());
+    for (var first = slice * slice_terms(); first < end; first += DEPTH) {
         var a = vec4<f32>();
         if (first + a_term < end) {
             let term = term_of(part, first + a_term);

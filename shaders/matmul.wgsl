@@ -1,17 +1,17 @@
-// The matrix product as a problem for the gemm_*.wgsl loops: out [ROWS, COLUMNS] = a · b over TERMS.
+// The matrix product as a problem for the gemm_*.wgsl loops: out [rows, columns] = a · b over terms.
 //
-// Constants: A_ROW, A_TERM strides of a; B_TERM, B_COLUMN strides of b. Buffers: read_a, read_b, write_out.
+// Functions: a_row, a_term strides of a; b_term, b_column strides of b. Buffers: read_a, read_b, write_out.
 
 fn row_of(part: u32, row: u32) -> vec4<u32> {
-    return vec4<u32>(row * A_ROW, 0u, 0u, 0u);
+    return vec4<u32>(row * a_row(), 0u, 0u, 0u);
 }
 
 fn column_of(part: u32, column: u32) -> vec4<u32> {
-    return vec4<u32>(column * B_COLUMN, 0u, 0u, 0u);
+    return vec4<u32>(column * b_column(), 0u, 0u, 0u);
 }
 
 fn term_of(part: u32, term: u32) -> vec4<u32> {
-    return vec4<u32>(term * A_TERM, term * B_TERM, 0u, 0u);
+    return vec4<u32>(term * a_term(), term * b_term(), 0u, 0u);
 }
 
 fn load_a(row: vec4<u32>, term: vec4<u32>) -> f32 {
@@ -23,5 +23,5 @@ fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
 }
 
 fn store_out(part: u32, row: u32, column: u32, value: f32) {
-    write_out(row * COLUMNS + column, value);
+    write_out(row * columns() + column, value);
 }

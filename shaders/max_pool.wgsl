@@ -1,11 +1,15 @@
 // out[plane, i, j] = the largest x of the window, NaN if one is NaN; the border counts as nothing.
 //
-// Constants: the geometry (see pool.rs), COUNT outputs, GRID_X. Functions: read_x; keep_largest(i, value, place), which
+// Constants: the geometry (see pool.rs), COUNT outputs. Functions: read_x; keep_largest(i, value, place), which
 // stores the value or where in its plane the first of the largest lies.
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.y * GRID_X + group.x) * 64u + lane;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + lane;
     if (i >= COUNT) {
         return;
     }

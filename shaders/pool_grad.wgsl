@@ -1,11 +1,15 @@
 // out[plane, h, w] = Σ share over the windows that hold (h, w).
 //
-// Constants: the geometry (see pool.rs), COUNT elements of out, GRID_X. Functions: share(window, place), what the window
+// Constants: the geometry (see pool.rs), COUNT elements of out. Functions: share(window, place), what the window
 // gives to the pixel at this place of its plane; write_out.
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.y * GRID_X + group.x) * 64u + lane;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + lane;
     if (i >= COUNT) {
         return;
     }

@@ -71,7 +71,8 @@ fn log_one_plus(t: f32) -> f32 {
     p = fma(p, square, 1.0 / 7.0);
     p = fma(p, square, 1.0 / 5.0);
     p = fma(p, square, 1.0 / 3.0);
-    return 2.0 * fma(p * square, s, s);
+    // Half of a tiny number may be flushed to 0.
+    return select(2.0 * fma(p * square, s, s), t, t < 1e-8);
 }
 
 fn tanh_f32(x: f32) -> f32 {

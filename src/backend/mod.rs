@@ -1,5 +1,6 @@
 //! Executors of plans: the native CPU executor and WGSL through wgpu.
 
+pub mod cpu;
 pub mod gpu;
 
 use crate::ir::{DataInfo, StateId, States};

@@ -370,6 +370,8 @@ impl Checker<'_> {
         for value in &made.values {
             self.resolve("train", value.name, value.value.clone(), value.origin);
         }
+        // There is one precision so far; another one would not compile here before it is used.
+        let settings::Precision::F32 = settings.precision;
         let training = Training {
             epochs: settings.epochs.0,
             batch: settings.batch.0,

@@ -4,7 +4,7 @@ use crate::check::program::Program;
 use crate::check::{Compilation, Request, compile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::formats::files::{Disk, Files};
-use crate::report::diagnostics::{Format, render};
+use crate::report::diagnostics::{self, Format};
 use crate::source::Sources;
 
 use super::args::MessageFormat;
@@ -35,19 +35,30 @@ pub fn show(sources: &Sources, diagnostics: &[Diagnostic], output: &Output) -> R
     if shown.is_empty() {
         return Ok(());
     }
-    let mut text = Vec::new();
     let format = match output.format {
         MessageFormat::Human => Format::Human,
         MessageFormat::Short => Format::Short,
         MessageFormat::Json => Format::Json,
     };
-    render(&shown, sources, format, output.color, &mut text)
-        .map_err(|error| Failure::world(format!("could not write diagnostics: {error}")))?;
+    let mut text = Vec::new();
+    diagnostics::render(&shown, sources, format, output.color, &mut text)
+        .map_err(|error| Failure::world(format!("could not render diagnostics: {error}")))?;
     let text = String::from_utf8_lossy(&text);
-    if output.format == MessageFormat::Json {
+    if format == Format::Json {
         return output.data(&text);
     }
     output.complain(text.trim_end());
     output.detail("`nnoptc explain CODE` says more about a code");
     Ok(())
+}
+
+/// "2 errors and 1 warning".
+pub fn count(diagnostics: &[Diagnostic]) -> String {
+    let of = |severity, word: &str| {
+        let n = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+        (n > 0).then(|| format!("{n} {word}{}", if n == 1 { "" } else { "s" }))
+    };
+    let parts: Vec<String> =
+        [of(Severity::Error, "error"), of(Severity::Warning, "warning")].into_iter().flatten().collect();
+    parts.join(" and ")
 }

@@ -159,3 +159,27 @@ fn fixes_mend() {
         assert!(report(&mended).is_empty(), "{mended:?}: {:?}", report(&mended));
     }
 }
+
+#[test]
+fn every_code_has_a_page_with_a_wrong_and_a_right_example() {
+    for code in super::CODES {
+        let path = format!("{}/src/explain/{}.md", env!("CARGO_MANIFEST_DIR"), code.0);
+        let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(page.starts_with("# ") && page.contains("```nnopt\n") && page.contains("right\n"), "{path}");
+        // The example shows this mistake, and what is right in it is right.
+        let Some(example) = page.split("```nnopt\n").nth(1).and_then(|rest| rest.split("```").next()) else { continue };
+        let marked =
+            |mark: &str| example.lines().filter(|line| line.trim_end().ends_with(mark)).collect::<Vec<_>>().join("\n");
+        let found = |text: &str| {
+            let in_body = format!("model {{\n{text}\n}}\n");
+            [super::parse(0, text), super::parse(0, &in_body)].map(|parse| parse.diagnostics)
+        };
+        let wrong = marked("wrong");
+        let told =
+            |diagnostics: &Vec<_>| diagnostics.iter().any(|found: &crate::diagnostic::Diagnostic| found.code == code);
+        assert!(wrong.is_empty() || found(&wrong).iter().any(told), "{path}: {:?}", found(&wrong));
+        let right = marked("right");
+        let alone = code == super::MISSING_OPEN;
+        assert!(alone || found(&right).iter().any(Vec::is_empty), "{path}: {:?}", found(&right));
+    }
+}

@@ -9,7 +9,7 @@ mod mistakes;
 mod parse;
 mod recover;
 #[cfg(test)]
-mod robustness;
+pub(crate) mod robustness;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::prepare::Prepared;
-use crate::backend::{BackendError, DataBytes, Session, Setup, gpu};
+use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gpu};
 use crate::check::program::{Devices, Program};
 use crate::data::load::Loaded;
 use crate::formats::{Dataset, Samples, Targets};
@@ -31,7 +31,7 @@ pub fn open_session(
     };
     match adapter {
         Some(adapter) => gpu::open(&setup, &adapter),
-        None => unreachable!("no cpu yet {threads:?}"),
+        None => cpu::open(&setup, threads),
     }
 }
 

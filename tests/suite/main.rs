@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests of the whole: one binary, one module a subject.
+
+mod training;

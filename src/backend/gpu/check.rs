@@ -95,7 +95,7 @@ fn probes(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
 
 fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError> {
     let gpu = Gpu::open(adapter)?;
-    let bindings = Bindings::new(&gpu);
+    let bindings = Bindings::new(&gpu, 16);
     let text = [
         include_str!("../../../shaders/lib/bits.wgsl"),
         include_str!("../../../shaders/lib/philox.wgsl"),

@@ -8,8 +8,9 @@ use wgpu::{BufferUsages, PollType};
 use crate::backend::BackendError;
 
 use super::adapters::Adapter;
+use super::cache::DiskCache;
 
-/// How long the device may take for the work of one submission, which is meant to last less than a second.
+/// How long to wait for one submission, which is meant to last less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What went wrong first.
@@ -26,6 +27,9 @@ pub(super) struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
+    pub cache: Option<DiskCache>,
+    /// How long a submission may take.
+    pub patience: Duration,
     failure: Arc<Mutex<Option<Failure>>>,
 }
 
@@ -53,7 +57,16 @@ impl Gpu {
         });
         let error = Arc::clone(&failure);
         device.on_uncaptured_error(Arc::new(move |what| note(&error, Failure::Error(what.to_string()))));
-        Ok(Gpu { name: adapter.name.clone(), software: adapter.software, device, queue, limits, failure })
+        Ok(Gpu {
+            name: adapter.name.clone(),
+            software: adapter.software,
+            cache: DiskCache::open(adapter, &device),
+            device,
+            queue,
+            limits,
+            patience: PATIENCE,
+            failure,
+        })
     }
 
     /// Whether all is well so far.
@@ -96,13 +109,13 @@ impl Gpu {
 
     /// Waits for a submission; `kernel` is the last that it runs.
     pub fn wait_for(&self, submission: wgpu::SubmissionIndex, kernel: &str) -> Result<(), BackendError> {
-        let wait = PollType::Wait { submission_index: Some(submission), timeout: Some(PATIENCE) };
+        let wait = PollType::Wait { submission_index: Some(submission), timeout: Some(self.patience) };
         match self.device.poll(wait) {
             Ok(_) => self.check(),
             Err(wgpu::PollError::Timeout) => {
                 // Dropping a device waits for its work, which may never end: this one is never dropped.
                 std::mem::forget(self.device.clone());
-                let seconds = PATIENCE.as_secs();
+                let seconds = self.patience.as_secs();
                 Err(BackendError::Hung { device: self.name.clone(), kernel: kernel.to_owned(), seconds })
             }
             Err(error) => {

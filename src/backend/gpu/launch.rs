@@ -15,13 +15,22 @@ pub(super) struct Target {
     pub scratch: usize,
 }
 
+/// A word of the parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Param {
+    /// Where this place begins in its binding, in words.
+    Begin(Place),
+    /// A number.
+    Word(u32),
+}
+
 /// One dispatch.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
     /// WGSL with the entry point `main`.
     pub text: String,
-    /// Word `i` of the parameters is where this place begins in its binding.
-    pub params: Vec<Place>,
+    /// The words of the parameters.
+    pub params: Vec<Param>,
     /// Workgroups along x and y.
     pub groups: [u32; 2],
     /// Rough count of arithmetic operations and memory accesses.
@@ -112,10 +121,21 @@ fn check_indices(kernel: &Kernel) -> Result<(), String> {
     Ok(())
 }
 
+/// Words that a session on a GPU adds to the arena of a plan for intermediate results of its kernels.
+pub fn scratch_words(plan: &Plan) -> usize {
+    let target = any_gpu(plan);
+    plan.kernels.iter().filter_map(|kernel| Some(lower(kernel, &target).ok()?.scratch_words)).max().unwrap_or(0)
+}
+
+/// A GPU on which each data set has a binding of its own.
+fn any_gpu(plan: &Plan) -> Target {
+    let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
+    Target { software: false, data_slots, scratch: plan.arena_words }
+}
+
 /// The WGSL of each dispatch of a plan for a GPU, by kernel name; needs no adapter.
 pub fn wgsl(plan: &Plan) -> Vec<(String, String)> {
-    let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
-    let target = Target { software: false, data_slots, scratch: plan.arena_words };
+    let target = any_gpu(plan);
     let mut texts = Vec::new();
     for kernel in &plan.kernels {
         match lower(kernel, &target) {

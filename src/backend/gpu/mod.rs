@@ -2,6 +2,7 @@
 
 mod adapters;
 mod body;
+mod cache;
 mod check;
 mod conv;
 mod device;
@@ -20,5 +21,5 @@ mod tests;
 
 pub use adapters::{Adapter, adapters, select};
 pub use check::{Check, self_test};
-pub use launch::wgsl;
+pub use launch::{scratch_words, wgsl};
 pub use session::open;

@@ -9,6 +9,7 @@ use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use crate::backend::BackendError;
 
+use super::cache::DiskCache;
 use super::device::Gpu;
 use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES, STEP};
 
@@ -19,8 +20,8 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
-    /// Parameters (at a dynamic offset), arena, states, step row (at a dynamic offset), data sets.
-    pub fn new(gpu: &Gpu) -> Bindings {
+    /// Parameters (so many bytes, at a dynamic offset), arena, states, step row (at a dynamic offset), data sets.
+    pub fn new(gpu: &Gpu, params_bytes: u64) -> Bindings {
         let entry = |binding: u32| {
             let (ty, dynamic) = match binding {
                 PARAMS => (wgpu::BufferBindingType::Uniform, true),
@@ -33,7 +34,7 @@ impl Bindings {
                 ty: wgpu::BindingType::Buffer {
                     ty,
                     has_dynamic_offset: dynamic,
-                    min_binding_size: NonZeroU64::new(16),
+                    min_binding_size: NonZeroU64::new(if binding == PARAMS { params_bytes } else { 16 }),
                 },
                 count: None,
             }
@@ -68,6 +69,9 @@ pub(super) fn compile(
     let pipelines: Vec<wgpu::ComputePipeline> =
         distinct.par_iter().map(|(name, text)| pipeline(gpu, bindings, name, text)).collect();
     gpu.check()?;
+    if let Some(cache) = &gpu.cache {
+        cache.save();
+    }
     Ok(texts.iter().map(|(_, text)| pipelines[indices[text]].clone()).collect())
 }
 
@@ -87,7 +91,7 @@ fn pipeline(gpu: &Gpu, bindings: &Bindings, name: &str, text: &str) -> wgpu::Com
             // Every kernel writes its workgroup memory before it reads it.
             zero_initialize_workgroup_memory: false,
         },
-        cache: None,
+        cache: gpu.cache.as_ref().map(DiskCache::handle),
     })
 }
 

@@ -24,8 +24,12 @@ pub(super) fn lower(target: &Target, shape: &[usize], inputs: &[BufferRef], body
     let writes = body::stores(&mut source, &space.stores, "    ");
     let entry = format!(
         "@compute @workgroup_size({LANES})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
-    let i = (group.y * GRID_X + group.x) * {LANES}u + lane;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {{
+    let i = (group.y * groups.x + group.x) * {LANES}u + lane;
     if (i >= COUNT) {{
         return;
     }}

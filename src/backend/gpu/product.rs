@@ -20,8 +20,10 @@ pub(super) struct Product {
     pub a_terms_adjacent: bool,
     /// Neighbours in memory of `b` are neighbouring terms, else neighbouring columns.
     pub b_terms_adjacent: bool,
-    /// What `text` needs beside the sizes above.
+    /// Constants of `text`.
     pub constants: Vec<(&'static str, usize)>,
+    /// Numbers of `text` that are parameters; if there are any, the sizes above are parameters as well.
+    pub parameters: Vec<(&'static str, usize)>,
     /// Buffers that are read, by name.
     pub reads: [(&'static str, BufferRef); 2],
     /// The result.
@@ -61,7 +63,8 @@ pub(super) fn mat_mul(
         terms: k,
         a_terms_adjacent: !transpose_a,
         b_terms_adjacent: transpose_b,
-        constants: vec![("A_ROW", a_row), ("A_TERM", a_term), ("B_TERM", b_term), ("B_COLUMN", b_column)],
+        constants: Vec::new(),
+        parameters: vec![("a_row", a_row), ("a_term", a_term), ("b_term", b_term), ("b_column", b_column)],
         reads: [("a", a), ("b", b)],
         out,
         text: include_str!("../../../shaders/matmul.wgsl"),
@@ -86,7 +89,8 @@ pub(super) fn lower(target: &Target, product: &Product) -> Result<Lowered, Strin
 fn choose(target: &Target, product: &Product) -> Loop {
     let thin = product.rows.min(product.columns) < 8;
     match (thin, target.software) {
-        (true, _) if product.terms > 512 => Loop::Reduce,
+        // A workgroup for each of many elements would cost more than it saves.
+        (true, _) if product.terms > 512 && product.parts * product.rows * product.columns <= 1 << 16 => Loop::Reduce,
         (true, _) => Loop::Direct,
         (false, false) => Loop::Tile,
         (false, true) => {
@@ -122,7 +126,7 @@ fn slices(target: &Target, product: &Product, kind: Loop) -> usize {
 
 fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) -> Launch {
     let mut source = problem(target, product, slices);
-    source.constant("SLICE_TERMS", product.terms.div_ceil(slices));
+    source.parameter("slice_terms", product.terms.div_ceil(slices));
     let [(a, a_buffer), (b, b_buffer)] = &product.reads;
     source.reader(a, a_buffer);
     source.reader(b, b_buffer);
@@ -136,7 +140,7 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
         source.declare(product.text);
         source.declare(&format!(
             "fn keep({arguments}) {{\n    \
-             write_out(((slice * PARTS + part) * ROWS + row) * COLUMNS + column, value);\n}}\n"
+             write_out(((slice * parts() + part) * rows() + row) * columns() + column, value);\n}}\n"
         ));
     }
     let entry = match kind {
@@ -179,14 +183,15 @@ fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {
 /// The sizes of the product.
 fn problem<'a>(target: &'a Target, product: &Product, slices: usize) -> Source<'a> {
     let mut source = Source::new(target);
-    for (name, value) in [
-        ("PARTS", product.parts),
-        ("ROWS", product.rows),
-        ("COLUMNS", product.columns),
-        ("TERMS", product.terms),
-        ("SLICES", slices),
-    ] {
-        source.constant(name, value);
+    // The lengths of loops are never constants: a driver that unrolls them all compiles for minutes.
+    source.parameter("terms", product.terms);
+    source.parameter("slices", slices);
+    let sizes = [("parts", product.parts), ("rows", product.rows), ("columns", product.columns)];
+    for (name, value) in sizes {
+        if product.parameters.is_empty() { source.size(name, value) } else { source.parameter(name, value) }
+    }
+    for (name, value) in &product.parameters {
+        source.parameter(name, *value);
     }
     for (name, value) in &product.constants {
         source.constant(name, *value);

@@ -98,7 +98,8 @@ fn stage(
     let (kept_count, reduced_count) = (count(&shape[..kept]), count(&shape[kept..]));
     let mut source = Source::new(target);
     source.constant("KEPT", kept_count);
-    source.constant("REDUCED", reduced_count);
+    // Not a constant: a driver that unrolls the loop compiles for long.
+    source.parameter("reduced", reduced_count);
     body::declare_inputs(&mut source, inputs, &space.body);
     for (index, reduction) in reductions.iter().enumerate() {
         source.writer(&format!("o{index}"), &reduction.output);
@@ -116,12 +117,16 @@ fn stage(
             let writes = writes(reductions, "k", "    ", false);
             let entry = format!(
                 "@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
-    let k = (group.y * GRID_X + group.x) * 64u + lane;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {{
+    let k = (group.y * groups.x + group.x) * 64u + lane;
     if (k >= KEPT) {{
         return;
     }}
-{kept_axes}{begin}    for (var r = 0u; r < REDUCED; r++) {{
+{kept_axes}{begin}    for (var r = 0u; r < reduced(); r++) {{
 {reduced_axes}{program}{steps}    }}
 {writes}}}
 "
@@ -137,14 +142,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let writes = writes(reductions, "k * CHUNKS + chunk", "        ", true);
             let entry = format!(
                 "@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {{
-    let block = group.y * GRID_X + group.x;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {{
+    let block = group.y * groups.x + group.x;
     if (block >= KEPT * CHUNKS) {{
         return;
     }}
     let k = block % KEPT;
     let chunk = block / KEPT;
-{kept_axes}{begin}    let end = min(REDUCED, (chunk + 1u) * CHUNK);
+{kept_axes}{begin}    let end = min(reduced(), (chunk + 1u) * CHUNK);
     for (var r = chunk * CHUNK + lane; r < end; r += LANES) {{
 {reduced_axes}{program}{steps}    }}
 {finish}    if (lane == 0u) {{

@@ -11,7 +11,7 @@ use crate::plan::{Place, Plan};
 use super::adapters::Adapter;
 use super::check;
 use super::device::Gpu;
-use super::launch::{Lowered, Target, lower};
+use super::launch::{Lowered, Param, Target, lower};
 use super::layout::{DataLayout, DataRange, StateLayout};
 use super::pipelines::{self, Bindings};
 use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES, STEP};
@@ -106,7 +106,7 @@ impl GpuSession {
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
         let params = gpu.buffer("the kernels' parameters", params_stride * launches().count() as u64, usage)?;
 
-        let bindings = Bindings::new(&gpu);
+        let bindings = Bindings::new(&gpu, params_stride);
         let texts: Vec<(&str, &str)> = lowerings
             .iter()
             .flat_map(|lowering| &lowering.kernels)
@@ -121,12 +121,13 @@ impl GpuSession {
             for (name, lowered) in &lowering.kernels {
                 for launch in &lowered.launches {
                     let params_offset = params_words.len() as u32 * 4;
-                    let begin = |place: &Place| match place {
-                        Place::Arena(word) | Place::Step(word) => *word as u32,
-                        Place::State(id) => state_layout.ranges[id.index()].0 as u32,
-                        Place::Data(id) => lowering.data[id.0 as usize].word as u32,
+                    let word = |param: &Param| match param {
+                        Param::Word(word) => *word,
+                        Param::Begin(Place::Arena(word) | Place::Step(word)) => *word as u32,
+                        Param::Begin(Place::State(id)) => state_layout.ranges[id.index()].0 as u32,
+                        Param::Begin(Place::Data(id)) => lowering.data[id.0 as usize].word as u32,
                     };
-                    params_words.extend(launch.params.iter().map(begin));
+                    params_words.extend(launch.params.iter().map(word));
                     params_words.resize((params_offset as usize + params_stride as usize) / 4, 0);
                     dispatches.push(Dispatch {
                         name: name.clone(),

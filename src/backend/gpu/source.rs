@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::ir::DType;
 use crate::plan::{BufferRef, Place};
 
-use super::launch::{Launch, Target};
+use super::launch::{Launch, Param, Target};
 
 /// Pieces of `shaders/lib/`, in the order in which they are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +47,7 @@ pub(super) const DATA_SLOTS: usize = 5;
 pub(super) struct Source<'a> {
     target: &'a Target,
     bindings: BTreeSet<u32>,
-    params: Vec<Place>,
+    params: Vec<Param>,
     libraries: BTreeSet<Library>,
     head: String,
 }
@@ -72,6 +72,19 @@ impl<'a> Source<'a> {
     /// Declares a yes or no.
     pub fn flag(&mut self, name: &str, value: bool) {
         writeln!(self.head, "const {name} = {value};").expect("a string can be written to");
+    }
+
+    /// Declares the function `NAME()`, a whole number known to the compiler of the driver.
+    pub fn size(&mut self, name: &str, value: usize) {
+        self.declare(&format!("fn {name}() -> u32 {{\n    return {value}u;\n}}\n"));
+    }
+
+    /// Declares the function `NAME()`, a whole number among the parameters: kernels that differ only in such numbers
+    /// share a pipeline, and the driver does not unroll loops by them.
+    pub fn parameter(&mut self, name: &str, value: usize) {
+        self.params.push(Param::Word(value as u32));
+        let word = param(self.params.len() - 1);
+        self.declare(&format!("fn {name}() -> u32 {{\n    return {word};\n}}\n"));
     }
 
     /// Brings in a shared piece and those that it needs.
@@ -134,19 +147,20 @@ impl<'a> Source<'a> {
             }
         };
         self.bindings.insert(binding);
-        let index = self.params.iter().position(|known| *known == place).unwrap_or_else(|| {
-            self.params.push(place);
+        let known = self.params.iter().position(|known| *known == Param::Begin(place));
+        let index = known.unwrap_or_else(|| {
+            self.params.push(Param::Begin(place));
             self.params.len() - 1
         });
-        format!("{name}[params.words[{}].{}", index / 4, ["x", "y", "z", "w"][index % 4])
+        format!("{name}[{}", param(index))
     }
 
-    /// The launch: all declarations, then `entry`, which begins at most `groups` workgroups along x and y.
+    /// The launch: all declarations, then `entry`, run by at least so many workgroups.
     pub fn finish(self, entry: &str, groups: u64, work: u64) -> Launch {
         let mut text = String::new();
         let quads = self.params.len().div_ceil(4);
         if quads > 0 {
-            text.push_str("// Where each buffer begins, in words.\n");
+            text.push_str("// Where buffers begin, in words; sizes.\n");
             writeln!(text, "struct Params {{\n    words: array<vec4<u32>, {quads}>,\n}}\n").expect("as above");
             writeln!(text, "@group(0) @binding({PARAMS}) var<uniform> params: Params;").expect("as above");
         }
@@ -159,8 +173,7 @@ impl<'a> Source<'a> {
             };
             writeln!(text, "@group(0) @binding({binding}) {declaration}: array<u32>;").expect("as above");
         }
-        let size = grid(groups);
-        writeln!(text, "\nconst GRID_X = {}u;", size[0]).expect("as above");
+        text.push('\n');
         text.push_str(&self.head);
         text.push('\n');
         for library in self.libraries {
@@ -168,8 +181,13 @@ impl<'a> Source<'a> {
             text.push('\n');
         }
         text.push_str(entry);
-        Launch { text, params: self.params, groups: size, work }
+        Launch { text, params: self.params, groups: grid(groups), work }
     }
+}
+
+/// The expression of a parameter.
+fn param(index: usize) -> String {
+    format!("params.words[{}].{}", index / 4, ["x", "y", "z", "w"][index % 4])
 }
 
 /// Workgroups along x and y for at least so many; a dimension allows 65,535.

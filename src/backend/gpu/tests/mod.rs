@@ -7,6 +7,7 @@ mod products;
 mod reductions;
 mod reference;
 mod sessions;
+mod texts;
 
 use std::sync::OnceLock;
 
@@ -189,7 +190,7 @@ fn adapters_are_found_by_name_and_index() {
         assert_eq!(super::select(&part).expect("found by name").name[..6], adapter.name[..6]);
         assert_eq!(super::select(&adapter.index.to_string()).expect("found by index").name, adapter.name);
     }
-    let error = super::select("no such thing").err().expect("nothing is called so");
+    let error = super::select("no such thing").expect_err("nothing is called so");
     assert!(error.to_string().starts_with("no adapter for `devices = no such thing`"), "{error}");
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::ir::graph::count;
-use crate::ir::{Binary, Unary};
-use crate::plan::{Access, Body, Instr, Load, Store};
+use crate::ir::{Binary, ReduceKind, Unary};
+use crate::plan::{Access, Body, Instr, Load, Reduction, Store};
 
 /// Row-major strides.
 fn dense(shape: &[usize]) -> Access {
@@ -264,4 +264,60 @@ fn a_copy_keeps_every_bit() {
     for adapter in software_adapters() {
         assert_eq!(bench.run(adapter, true)[1], words, "{}", adapter.name);
     }
+}
+
+#[test]
+fn random_spaces_and_bodies() {
+    let mut bench = Bench::new(2e-6);
+    for case in 0..60 {
+        let rank = bench.below(5);
+        let shape: Vec<usize> = (0..rank).map(|_| [1, 2, 3, 5, 8, 17][bench.below(6)]).collect();
+        let mut inputs = Vec::new();
+        let mut instrs = Vec::new();
+        for input in 0..1 + bench.below(4) {
+            // Dense, permuted, broadcast along some axes, or with gaps.
+            let mut access = dense(&shape);
+            for stride in &mut access.strides {
+                *stride = if bench.below(3) == 0 { bench.below(4) } else { *stride };
+            }
+            if bench.below(3) == 0 {
+                access.strides.reverse();
+            }
+            access.offset = bench.below(3);
+            let last: usize = shape.iter().zip(&access.strides).map(|(size, stride)| (size - 1) * stride).sum();
+            inputs.push(bench.normal(access.offset + last + 1));
+            instrs.push(load(input, access));
+        }
+        if rank > 0 && bench.below(2) == 0 {
+            instrs.push(Instr::Position { axis: bench.below(rank), offset: bench.below(3) as u32 });
+            instrs.push(Instr::ToFloat(instrs.len() as u16 - 1));
+        }
+        let is_float = |instr: &Instr| !matches!(instr, Instr::Position { .. });
+        for _ in 0..bench.below(8) {
+            let floats: Vec<u16> = (0..instrs.len() as u16).filter(|r| is_float(&instrs[usize::from(*r)])).collect();
+            let mut any = || floats[bench.below(floats.len())];
+            let (a, b, c) = (any(), any(), any());
+            let smooth = [Binary::Add, Binary::Subtract, Binary::Max, Binary::Min][bench.below(4)];
+            instrs.push(match bench.below(4) {
+                0 => Instr::Unary([Unary::Tanh, Unary::Sigmoid, Unary::Relu, Unary::Abs][bench.below(4)], a),
+                1 => Instr::Select(a, b, c),
+                _ => Instr::Binary(smooth, a, b),
+            });
+        }
+        let reg = (instrs.len() - 1) as u16;
+        let body = Body { instrs };
+        if case % 2 == 0 {
+            let output = bench.out(count(&shape), DType::F32);
+            let stores = vec![Store { reg, output, access: dense(&shape) }];
+            bench.kernel(KernelKind::Pointwise { shape, inputs, body, stores });
+        } else {
+            let kept = bench.below(rank + 1);
+            let len = count(&shape[..kept]);
+            let reductions = [ReduceKind::Sum, ReduceKind::Max]
+                .map(|kind| Reduction { reg, kind, output: bench.out(len, DType::F32) })
+                .to_vec();
+            bench.kernel(KernelKind::Reduce { shape, kept, inputs, body, reductions });
+        }
+    }
+    bench.check();
 }

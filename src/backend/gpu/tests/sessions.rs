@@ -169,3 +169,26 @@ fn steps_divided_into_many_submissions_stay_in_order() {
         assert_eq!(words, vec![(3.0_f32 * 299.0 * 150.0).to_bits(); 3], "{}", adapter.name);
     }
 }
+
+#[test]
+fn a_device_that_does_not_answer_is_given_up() {
+    // 60 products of 300³ take longer than no time at all.
+    let mut bench = Bench::new(0.0);
+    let (a, b, out) = (bench.normal(90_000), bench.normal(90_000), bench.out(90_000, DType::F32));
+    for _ in 0..60 {
+        let (m, n, k) = (300, 300, 300);
+        bench.kernel(KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out });
+    }
+    let plans = [bench.plan()];
+    for adapter in software_adapters() {
+        let mut gpu = Gpu::open(adapter).expect("the adapter has a device");
+        gpu.patience = std::time::Duration::ZERO;
+        let setup = Setup { plans: &plans, states: &bench.states, data: &[] };
+        let mut session = GpuSession::new(&setup, gpu).expect("the session opens");
+        let error = session.run(0, &[]).and_then(|()| session.wait()).err();
+        assert!(
+            matches!(&error, Some(BackendError::Hung { kernel, .. }) if kernel.starts_with("kernel ")),
+            "{error:?}"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Kernels of the CPU executor against the definitions of the operations.

@@ -1,0 +1,88 @@
+//! Compiled pipelines kept on disk between runs. A cache that cannot be read or written is no cache, never an error.
+
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::adapters::Adapter;
+
+/// Bytes of the checksum with which a file begins.
+const CHECKSUM: usize = 32;
+
+/// The pipelines of one adapter with one driver.
+pub(super) struct DiskCache {
+    path: PathBuf,
+    /// What the file held, to write it only when there is something new.
+    loaded: Vec<u8>,
+    cache: wgpu::PipelineCache,
+}
+
+impl DiskCache {
+    /// The cache of this adapter, if its driver has such a thing and there is a folder for it.
+    pub fn open(adapter: &Adapter, device: &wgpu::Device) -> Option<DiskCache> {
+        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let key = Sha256::digest(format!("{} {}", env!("CARGO_PKG_VERSION"), adapter.key()));
+        let name: String = key.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let path = folder()?.join(format!("pipelines-{name}"));
+        let loaded = std::fs::read(&path).ok().and_then(|bytes| verified(&bytes)).unwrap_or_default();
+        let data = (!loaded.is_empty()).then_some(loaded.as_slice());
+        let descriptor = wgpu::PipelineCacheDescriptor { label: Some("nnoptc"), data, fallback: true };
+        // SAFETY: the data comes from `get_data` of this version for this adapter and driver: the file's name is made of
+        // them, and the checksum holds. wgpu and the driver compare their own headers as well.
+        let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+        Some(DiskCache { path, loaded, cache })
+    }
+
+    /// For the descriptor of a pipeline.
+    pub fn handle(&self) -> &wgpu::PipelineCache {
+        &self.cache
+    }
+
+    /// Writes what is new, as a whole or not at all.
+    pub fn save(&self) {
+        let Some(data) = self.cache.get_data().filter(|data| *data != self.loaded) else {
+            return;
+        };
+        let mut bytes = Sha256::digest(&data).to_vec();
+        bytes.extend(data);
+        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &self.path));
+        if written.is_err() {
+            std::fs::remove_file(&temporary).ok();
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME/nnoptc` or `~/.cache/nnoptc` (on Windows in `%LOCALAPPDATA%`), made if it is not there.
+fn folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = variable("XDG_CACHE_HOME")
+        .or_else(|| variable("LOCALAPPDATA"))
+        .or_else(|| variable("HOME").map(|home| home.join(".cache")))?;
+    let folder = home.join("nnoptc");
+    std::fs::create_dir_all(&folder).ok().map(|()| folder)
+}
+
+/// The content of a file whose checksum holds.
+fn verified(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (checksum, data) = bytes.split_at_checked(CHECKSUM)?;
+    (Sha256::digest(data).as_slice() == checksum).then(|| data.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_file_is_read() {
+        let mut bytes = Sha256::digest(b"pipelines").to_vec();
+        bytes.extend(b"pipelines");
+        assert_eq!(verified(&bytes).as_deref(), Some(b"pipelines".as_slice()));
+        assert_eq!(verified(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(verified(&bytes[..20]), None);
+        bytes[40] ^= 1;
+        assert_eq!(verified(&bytes), None);
+    }
+}
