@@ -26,7 +26,7 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     };
     if let Some(page) = page(topic) {
-        output.data(page.text)?;
+        output.data(&page.markdown())?;
         return Ok(Exit::Done);
     }
     let items = items();

@@ -29,7 +29,7 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
     let mut compilation = compile_and_show(&request, output)?;
     let Some(program) = compilation.program.take() else { return Ok(Exit::Failed) };
 
-    let folder = create_folder(args)?;
+    let mut folder = create_folder(args)?;
     let given = Disk.read(&request.path).map_err(|error| {
         Failure::world(format!("could not read `{}`: {error}", request.path.display()))
     })?;
@@ -40,10 +40,14 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
         .and_then(|()| folder.write(crate::report::folder::COMMAND, &record.to_text()));
     written.map_err(folder_failure)?;
     output.detail(format!("the run folder is `{}`", folder.path().display()));
-    train(&program, folder, args, output)
+    let result = train(&program, &mut folder, args, output);
+    if result.is_err() && !folder.has_figures() {
+        folder.discard();
+    }
+    result
 }
 
-fn train(program: &Program, mut folder: Folder, args: &Run, output: &Output) -> Result<Exit, Failure> {
+fn train(program: &Program, folder: &mut Folder, args: &Run, output: &Output) -> Result<Exit, Failure> {
     let signals = Signals::listen().map_err(|error| Failure::world(format!("could not listen to signals: {error}")))?;
     let loaded = load(program, &Disk).map_err(|error| Failure::from_error(&error))?;
     let prepared = prepare(program);
@@ -53,7 +57,7 @@ fn train(program: &Program, mut folder: Folder, args: &Run, output: &Output) -> 
     let checkpoints = folder.checkpoints();
     let json = output.format == MessageFormat::Json;
     let progress = Progress::new(output.terminal && !json, output.quiet || json);
-    let mut watch = Watch { folder: &mut folder, progress, signals: &signals, output, json, failure: None };
+    let mut watch = Watch { folder: &mut *folder, progress, signals: &signals, output, json, failure: None };
     let result =
         crate::train::run::run(program, &prepared, &loaded, session.as_mut(), Some(&checkpoints), &mut watch);
     watch.progress.finish();

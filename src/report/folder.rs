@@ -125,6 +125,23 @@ impl Folder {
         Ok(write_atomic(&self.path.join(name), text.as_bytes())?)
     }
 
+    /// Removes what was written, where a training ended before its first figures; other files stay.
+    pub fn discard(self) {
+        let Folder { path, metrics, _lock } = self;
+        drop((metrics, _lock));
+        // What cannot be removed does no harm.
+        for name in [PIPELINE, RESOLVED, METRICS, COMMAND, LOCK] {
+            let _ = fs::remove_file(path.join(name));
+        }
+        let _ = fs::remove_dir(path.join(CHECKPOINTS));
+        let _ = fs::remove_dir(&path);
+    }
+
+    /// Whether a line was appended to `metrics.jsonl`.
+    pub fn has_figures(&self) -> bool {
+        self.metrics.metadata().is_ok_and(|metadata| metadata.len() > 0)
+    }
+
     /// Appends a line to `metrics.jsonl`.
     ///
     /// # Errors

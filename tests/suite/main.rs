@@ -1,3 +1,5 @@
 //! Tests of the whole: one binary, one module a subject.
 
+mod cli;
+mod floors;
 mod training;
