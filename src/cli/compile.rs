@@ -51,14 +51,3 @@ pub fn show(sources: &Sources, diagnostics: &[Diagnostic], output: &Output) -> R
     output.detail("`nnoptc explain CODE` says more about a code");
     Ok(())
 }
-
-/// "2 errors and 1 warning".
-pub fn count(diagnostics: &[Diagnostic]) -> String {
-    let of = |severity, word: &str| {
-        let n = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
-        (n > 0).then(|| format!("{n} {word}{}", if n == 1 { "" } else { "s" }))
-    };
-    let parts: Vec<String> =
-        [of(Severity::Error, "error"), of(Severity::Warning, "warning")].into_iter().flatten().collect();
-    parts.join(" and ")
-}
