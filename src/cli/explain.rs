@@ -41,7 +41,8 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
             None => failure.help("`nnoptc explain` lists all codes and items"),
         });
     }
-    let texts: Vec<String> = found.iter().map(|item| format!("# {} ({})\n\n{}", item.name, item.kind, item.page)).collect();
+    let texts: Vec<String> =
+        found.iter().map(|item| format!("# {} ({})\n\n{}", item.name, item.kind, item.page)).collect();
     output.data(&texts.join("\n"))?;
     Ok(Exit::Done)
 }

@@ -74,7 +74,10 @@ mod tests {
         let pages: BTreeSet<String> = PAGES.iter().map(|page| page.code.to_owned()).collect();
         let without: Vec<_> = codes.difference(&pages).collect();
         let unused: Vec<_> = pages.difference(&codes).collect();
-        assert!(without.is_empty() && unused.is_empty(), "codes without page {without:?}, pages without code {unused:?}");
+        assert!(
+            without.is_empty() && unused.is_empty(),
+            "codes without page {without:?}, pages without code {unused:?}"
+        );
         let files = std::fs::read_dir(source.join("explain")).unwrap().count();
         assert_eq!(files, PAGES.len() + 1, "a page is not in the list");
     }

@@ -80,11 +80,8 @@ impl Folder {
         fs::create_dir_all(&checkpoints).map_err(file_error(&checkpoints))?;
         let lock = lock(path)?;
         let metrics = path.join(METRICS);
-        let metrics = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&metrics)
-            .map_err(|source| match source.kind() {
+        let metrics =
+            OpenOptions::new().append(true).create_new(true).open(&metrics).map_err(|source| match source.kind() {
                 // Another process was faster between the first look and the lock.
                 io::ErrorKind::AlreadyExists => FolderError::Taken { path: path.to_path_buf() },
                 _ => FolderError::File { path: metrics.clone(), source },

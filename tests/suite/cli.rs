@@ -85,7 +85,11 @@ fn codes_are_explained() {
 fn items_are_explained() {
     let folder = tempfile::tempdir().unwrap();
     let output = nnoptc(folder.path(), &["explain", "linear"]);
-    assert!(text(&output.stdout).starts_with("# linear (layer)\n\n```nnopt\nlinear(units, "), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).starts_with("# linear (layer)\n\n```nnopt\nlinear(units, "),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]
@@ -160,7 +164,8 @@ fn devices_begin_with_the_cpu() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_nnoptc"));
     // No driver at all: the list has the native executor, and says how to get more.
-    let output = command.arg("devices").env("VK_ICD_FILENAMES", "").env("VK_DRIVER_FILES", folder.path()).output().unwrap();
+    let output =
+        command.arg("devices").env("VK_ICD_FILENAMES", "").env("VK_DRIVER_FILES", folder.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let mut lines = text(&output.stdout).lines();
     assert!(lines.next().is_some_and(|line| line.starts_with("devices =  name")));
