@@ -136,7 +136,9 @@ fn show_source(source: &SourceData) -> String {
             .and_then(|path| path.to_str().map(|path| format!("{path:?}")));
         format!("{} = {}", value.name, absolute.unwrap_or_else(|| value.value.clone()))
     };
-    let values: Vec<String> = source.source.values.iter().map(show).collect();
+    // As a word of the source, `classes` would be the number of classes; it is written by nobody but the default.
+    let readable = |value: &&Resolved| value.origin != Origin::Default || value.value != "classes";
+    let values: Vec<String> = source.source.values.iter().filter(readable).map(show).collect();
     format!("{}({})", source.source.name, values.join(", "))
 }
 
