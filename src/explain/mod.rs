@@ -54,6 +54,10 @@ mod tests {
     fn codes_in(folder: &Path, codes: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
+            let name = path.file_name().unwrap_or_default();
+            if name.to_string_lossy().contains("tests") {
+                continue;
+            }
             if path.is_dir() {
                 codes_in(&path, codes);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -86,7 +90,7 @@ mod tests {
     fn pages_begin_with_a_title() {
         for page in PAGES {
             assert!(page.text.starts_with("# ") && !page.title().ends_with('.'), "{}", page.code);
-            assert!(page.title().starts_with(char::is_uppercase), "{}", page.code);
+            assert!(!page.title().starts_with(char::is_lowercase), "{}", page.code);
             assert!(page.markdown().starts_with(&format!("# {}: {}\n", page.code, page.title())), "{}", page.code);
         }
         assert!(PAGES.is_sorted_by_key(|page| page.code));
