@@ -80,7 +80,9 @@ pub(super) fn diagnose(
     append(&mut words, plan, step, train.seed, &StepInputs { rows: &samples, number: part, share: 1.0, context });
     let work: u64 = plan.kernels.iter().map(crate::plan::Kernel::flops).sum();
     if work > MAX_WORK {
-        return Ok("the step is too large to be computed again for the first tensor; lower the learning rate".to_owned());
+        return Ok(
+            "the step is too large to be computed again for the first tensor; lower the learning rate".to_owned()
+        );
     }
 
     let mut known = prepared.states.clone();
@@ -101,7 +103,9 @@ pub(super) fn diagnose(
     let data = graph.data.iter().map(|info| rows_of(dataset, &info.name, &info.shape, &samples)).collect();
     let values = interpret(&graph, &Environment { states, data, inputs });
     Ok(match first_non_finite(&graph, &values) {
-        Some(value) => format!("first {}; lower the learning rate or look at the data", describe(program, &graph, value)),
+        Some(value) => {
+            format!("first {}; lower the learning rate or look at the data", describe(program, &graph, value))
+        }
         None => "in single precision only: a value exceeded 3.4e38; lower the learning rate".to_owned(),
     })
 }

@@ -3,5 +3,6 @@
 mod cli;
 mod floors;
 mod harness;
+mod operations;
 mod parity;
 mod training;

@@ -94,8 +94,7 @@ fn losses_agree_with_pytorch() {
         let x = test.given("x", &shape, data);
         let (shape, data) = tensor(&case["target"]);
         let is_class = text.starts_with("cross_entropy");
-        let target =
-            if is_class { test.given_words("t", &shape, data) } else { test.given("t", &shape, data) };
+        let target = if is_class { test.given_words("t", &shape, data) } else { test.given("t", &shape, data) };
         let value = loss.item.lower(&mut test.builder, x, target);
         let grads = differentiate(&mut test.builder, value, &[x]);
         test.expect("the loss", value, vec![case["output"].as_f64().unwrap()]);
