@@ -8,8 +8,8 @@ use crate::data::Sampler;
 use crate::data::load::Loaded;
 use crate::formats::{Dataset, Samples, Targets};
 use crate::ir::graph::count;
-use crate::ir::interpret::{Environment, Tensor, first_non_finite, interpret};
-use crate::ir::{DType, Graph, Op, StateId, Value};
+use crate::ir::interpret::{Environment, Tensor, interpret};
+use crate::ir::{DType, Graph, Op, StateId, StateKind, Value};
 use crate::library::StepContext;
 use crate::lower::lower;
 
@@ -49,8 +49,11 @@ pub(super) fn diagnose(
     let mut states = Vec::new();
     for (index, info) in prepared.states.infos().iter().enumerate() {
         let words = session.read_state(StateId(index as u32))?;
-        let values: Vec<f64> = words.iter().map(|&word| number(word, info.dtype)).collect();
-        if values.iter().any(|value| !value.is_finite()) && info.kind == crate::ir::StateKind::Weight {
+        // Sums of metrics have the bad loss in them already; the step is computed as from 0.
+        let is_metric = info.kind == StateKind::Metric;
+        let values: Vec<f64> =
+            words.iter().map(|&word| if is_metric { 0.0 } else { number(word, info.dtype) }).collect();
+        if values.iter().any(|value| !value.is_finite()) && info.kind == StateKind::Weight {
             return Ok(format!("the weight `{}` is not finite; lower the learning rate", info.name));
         }
         states.push(Tensor::new(&info.shape, values));
@@ -102,11 +105,11 @@ pub(super) fn diagnose(
     let dataset = &loaded.datasets[program.data.splits[0].source];
     let data = graph.data.iter().map(|info| rows_of(dataset, &info.name, &info.shape, &samples)).collect();
     let values = interpret(&graph, &Environment { states, data, inputs });
-    Ok(match first_non_finite(&graph, &values) {
+    Ok(match first_overflow(&graph, &values) {
         Some(value) => {
             format!("first {}; lower the learning rate or look at the data", describe(program, &graph, value))
         }
-        None => "in single precision only: a value exceeded 3.4e38; lower the learning rate".to_owned(),
+        None => "all tensors are finite when computed in f64; lower the learning rate".to_owned(),
     })
 }
 
@@ -157,6 +160,15 @@ fn rows_of(dataset: &Dataset, name: &str, shape: &[usize], samples: &[u32]) -> T
         }
     };
     Tensor::new(shape, data)
+}
+
+/// The first value with an element that is not finite, or too large for single precision.
+fn first_overflow(graph: &Graph, values: &[Tensor]) -> Option<Value> {
+    let fits = |value: &f64| value.abs() <= f64::from(f32::MAX);
+    graph.values().find(|&value| {
+        let is_constant = matches!(graph.node(value).op, Op::Constant(_));
+        !is_constant && !values[value.index()].data.iter().all(fits)
+    })
 }
 
 fn describe(program: &Program, graph: &Graph, value: Value) -> String {
