@@ -7,5 +7,6 @@ pub mod evaluate;
 pub mod events;
 mod feed;
 pub mod initialize;
+pub mod memory;
 pub mod prepare;
 pub mod run;
