@@ -19,7 +19,7 @@ pub enum OpenError {
     Backend(#[from] BackendError),
     /// It is too small.
     #[error(transparent)]
-    Memory(#[from] OutOfMemory),
+    Memory(#[from] Box<OutOfMemory>),
 }
 
 /// Opens a session with the program's data on it. `threads` is for the CPU executor; all cores if `None`.

@@ -60,7 +60,7 @@ fn available_memory() -> Option<u64> {
 ///
 /// # Errors
 /// When it does not, naming its largest tensors and the largest batch that would fit.
-pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> Result<(), OutOfMemory> {
+pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> Result<(), Box<OutOfMemory>> {
     let Some((what, needed, available)) = excess(prepared, limits) else { return Ok(()) };
     let tensors: Vec<String> = prepared
         .largest_tensors()
@@ -72,14 +72,14 @@ pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> 
         Some(batch) => format!("a batch of {batch} would fit, or `accumulate`, which processes a batch in parts"),
         None => "no batch would fit: make the model or the data smaller".to_owned(),
     };
-    Err(OutOfMemory {
+    Err(Box::new(OutOfMemory {
         what,
         needed: show(needed),
         available: show(available),
         device: limits.device.clone(),
         tensors: tensors.join(", "),
         advice,
-    })
+    }))
 }
 
 fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u64)> {
