@@ -7,5 +7,9 @@ pub mod evaluate;
 pub mod events;
 mod feed;
 pub mod initialize;
+pub mod memory;
+mod monitor;
 pub mod prepare;
 pub mod run;
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,11 @@ pub fn prepare(program: &Program) -> Prepared {
 /// The steps of a training: updates, parts of updates, and the evaluation of every other split, each with the size
 /// of its last batch.
 pub fn training_specs(program: &Program) -> Vec<StepSpec> {
+    specs_with_batch(program, program.train.batch)
+}
+
+/// [`training_specs`] as they would be with another batch.
+pub(super) fn specs_with_batch(program: &Program, batch: usize) -> Vec<StepSpec> {
     let mut specs: Vec<StepSpec> = Vec::new();
     let mut add = |mode, split: &str, batch: usize| {
         let spec = StepSpec { mode, split: split.to_owned(), batch };
@@ -63,7 +68,7 @@ pub fn training_specs(program: &Program) -> Vec<StepSpec> {
             specs.push(spec);
         }
     };
-    let (batch, micro) = (program.train.batch, program.micro_batch());
+    let micro = batch / program.train.accumulate;
     let rows = program.data.splits[0].rows;
     add(Mode::Update, "train", micro);
     if program.train.accumulate > 1 {
