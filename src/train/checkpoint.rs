@@ -146,9 +146,8 @@ pub fn load(path: &Path, states: &States, with_optimizer: bool) -> Result<(Snaps
     let file = Tensors::read(&Disk, path)?;
     let malformed = |reason: String| CheckpointError::Malformed { path: path.to_path_buf(), reason };
     let text = |name: &str| file.metadata.get(name).ok_or_else(|| malformed(format!("it has no `{name}`")));
-    let number = |name: &str| {
-        text(name)?.parse::<u64>().map_err(|_| malformed(format!("its `{name}` is not a whole number")))
-    };
+    let number =
+        |name: &str| text(name)?.parse::<u64>().map_err(|_| malformed(format!("its `{name}` is not a whole number")));
     let format = number("format")?;
     if format > u64::from(FORMAT) {
         return Err(malformed(format!("it was written by format {format}, this reads up to {FORMAT}")));

@@ -306,7 +306,8 @@ impl Run<'_> {
     /// What a snapshot has of the model itself.
     fn weights_of(&self, snapshot: &Snapshot) -> Snapshot {
         let states = &self.prepared.states;
-        let is_model = |name: &str| states.find(name).is_some_and(|id| checkpoint::is_kept(states.info(id).kind, false));
+        let is_model =
+            |name: &str| states.find(name).is_some_and(|id| checkpoint::is_kept(states.info(id).kind, false));
         snapshot.iter().filter(|(name, _)| is_model(name)).map(|(name, words)| (name.clone(), words.clone())).collect()
     }
 
