@@ -7,8 +7,8 @@ use crate::syntax::ast::{Name, Unit};
 mod types;
 
 pub use types::{
-    AtLeastOne, Auto, Betas, Border, Count, Duration, NonNegative, Padding, Pair, Period, Positive, Probability, Real, Share,
-    Shares, Spread, Stride, SymmetricSpread, Word,
+    AtLeastOne, Auto, Betas, Border, Count, Duration, NonNegative, Padding, Pair, Period, Positive, Probability, Real,
+    Share, Shares, Spread, Stride, SymmetricSpread, Word,
 };
 
 /// A value given in the source, with names and arithmetic resolved.

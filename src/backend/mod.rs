@@ -78,7 +78,7 @@ pub trait Session {
     fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError>;
 
     /// Runs plan number `plan` once for each row of step inputs, in order. `rows.len()` is a multiple of the plan's
-    /// [`crate::plan::StepLayout::words`]. May return before the work is done; errors then come with a later call.
+    /// [`crate::plan::StepLayout::words`]; a plan without inputs runs once. May return before the work is done; errors then come with a later call.
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError>;
 
     /// Waits until all work is done.

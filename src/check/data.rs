@@ -58,7 +58,7 @@ impl FromArg for Size {
             GivenKind::Number { value, unit: None, integer: false } if value > 0.0 && value < 1.0 => {
                 Ok(Size { share: Some(value), rows: 0 })
             }
-            GivenKind::Number { value, unit: None, integer: true } if value >= 1.0 && value < 4e9 => {
+            GivenKind::Number { value, unit: None, integer: true } if (1.0..4e9).contains(&value) => {
                 Ok(Size { share: None, rows: value as usize })
             }
             _ => Err(Mismatch::unfit()),

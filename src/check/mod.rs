@@ -21,7 +21,7 @@ use crate::syntax::ast::{Name, Stage};
 use load::{Declarations, Loader, TOP_SETTINGS};
 use model::{Flow, ModelChecker, shape_diagnostic};
 use program::{Data, EarlyStop, ModelNode, Origins, Part, Program, ResolvedSetting, Training};
-use scope::Scope;
+use scope::{Classes, Scope};
 use settings::TrainSettings;
 
 const UNKNOWN_SETTING: Code = Code("E0203");
@@ -115,9 +115,11 @@ impl Checker<'_> {
                 None
             }
         };
-        if let Some(Data { targets: TargetType::Classes(classes), .. }) = &data {
-            scope.classes = Some(*classes);
-        }
+        scope.classes = match &data {
+            Some(Data { targets: TargetType::Classes(classes), .. }) => Classes::Known(*classes),
+            Some(_) => Classes::None,
+            None => Classes::Unknown,
+        };
 
         let (augment, input) = self.augment(declared, &mut scope, data.as_ref(), diagnostics);
         let data_span = declared.data.span.unwrap_or(end);

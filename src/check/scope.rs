@@ -8,6 +8,7 @@ use crate::syntax::ast::{BinaryOp, Call, Expr, ExprKind, Setting, Unit};
 
 const CYCLE: Code = Code("E0211");
 const ARITHMETIC: Code = Code("E0210");
+const NO_CLASSES: Code = Code("E0219");
 
 /// What names mean at some place.
 pub(super) struct Scope<'a> {
@@ -15,13 +16,26 @@ pub(super) struct Scope<'a> {
     open: Vec<&'a str>,
     /// Parameters of the blocks that are being expanded, innermost last.
     pub params: Vec<BTreeMap<String, Given>>,
-    /// How many classes the data has, if it has classes and could be read.
-    pub classes: Option<usize>,
+    /// What `classes` means here.
+    pub classes: Classes,
+}
+
+/// What the word `classes` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Classes {
+    /// Nothing yet: in the section of the data itself it is a word like any other.
+    Word,
+    /// So many.
+    Known(usize),
+    /// The data has numbers as targets.
+    None,
+    /// The data could not be understood, which has been reported.
+    Unknown,
 }
 
 impl<'a> Scope<'a> {
     pub fn new(lets: &'a [Setting]) -> Scope<'a> {
-        Scope { lets, open: Vec::new(), params: Vec::new(), classes: None }
+        Scope { lets, open: Vec::new(), params: Vec::new(), classes: Classes::Word }
     }
 
     /// The value of an expression; `None` where that has been reported or cannot be known.
@@ -85,8 +99,17 @@ impl<'a> Scope<'a> {
             return given.map(|given| given.kind);
         }
         if word == "classes" {
-            let value = self.classes? as f64;
-            return Some(GivenKind::Number { value, integer: true, unit: None });
+            return match self.classes {
+                Classes::Word => Some(GivenKind::Word(word.to_owned())),
+                Classes::Known(n) => Some(GivenKind::Number { value: n as f64, integer: true, unit: None }),
+                Classes::Unknown => None,
+                Classes::None => {
+                    let message = "`classes` is the number of classes, and the data has numbers as targets";
+                    let help = "write the number of outputs, such as `linear(1)`, or `task = classes` in the data";
+                    diagnostics.push(Diagnostic::error(NO_CLASSES, expr.span, message).help(help));
+                    None
+                }
+            };
         }
         Some(GivenKind::Word(word.to_owned()))
     }

@@ -3,8 +3,8 @@
 use crate::check::Request;
 use crate::diagnostic::has_errors;
 
-use super::args::{Check, Deny, MessageFormat};
-use super::compile::{compile_and_show, count};
+use super::args::{Check, Deny};
+use super::compile::compile_and_show;
 use super::output::{Exit, Failure, Output};
 
 /// Checks every file, also after one that has mistakes or cannot be read.
@@ -18,9 +18,8 @@ pub fn execute(args: &Check, output: &Output) -> Result<Exit, Failure> {
                 let failed = has_errors(said)
                     || compilation.program.is_none()
                     || (args.deny == Some(Deny::Warnings) && !said.is_empty());
-                if output.format != MessageFormat::Json {
-                    let verdict = if said.is_empty() { "no mistakes found".to_owned() } else { count(said) };
-                    output.say(format!("{}: {verdict}", path.display()));
+                if said.is_empty() {
+                    output.say(format!("{}: no mistakes found", path.display()));
                 }
                 if failed { Exit::Failed } else { Exit::Done }
             }

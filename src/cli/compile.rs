@@ -2,13 +2,13 @@
 
 use crate::check::program::Program;
 use crate::check::{Compilation, Request, compile};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::formats::files::{Disk, Files};
 use crate::report::diagnostics::{self, Format};
 use crate::source::Sources;
 
 use super::args::MessageFormat;
-use super::output::{Failure, Output};
+use super::output::{Exit, Failure, Output};
 
 /// Compiles a pipeline from the disk and shows what is said about it.
 pub fn compile_and_show(request: &Request, output: &Output) -> Result<Compilation, Failure> {
@@ -17,8 +17,14 @@ pub fn compile_and_show(request: &Request, output: &Output) -> Result<Compilatio
 
 /// Compiles a pipeline from these files and shows what is said about it.
 pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Result<Compilation, Failure> {
-    let compilation = compile(request, files).map_err(Failure::world)?;
+    let compilation = compile(request, files)
+        .map_err(|reason| Failure::world(format!("could not read `{}`: {reason}", request.path.display())))?;
     show(&compilation.sources, &compilation.diagnostics, output)?;
+    if compilation.program.is_none() && !has_errors(&compilation.diagnostics) {
+        let message = format!("`{}` could not be compiled, and no mistake in it was found", request.path.display());
+        let failure = Failure { exit: Exit::Failed, message, help: None };
+        return Err(failure.help("this is a mistake of nnoptc; report it with the pipeline"));
+    }
     Ok(compilation)
 }
 
@@ -50,15 +56,4 @@ pub fn show(sources: &Sources, diagnostics: &[Diagnostic], output: &Output) -> R
     output.complain(text.trim_end());
     output.detail("`nnoptc explain CODE` says more about a code");
     Ok(())
-}
-
-/// "2 errors and 1 warning".
-pub fn count(diagnostics: &[Diagnostic]) -> String {
-    let of = |severity, word: &str| {
-        let n = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
-        (n > 0).then(|| format!("{n} {word}{}", if n == 1 { "" } else { "s" }))
-    };
-    let parts: Vec<String> =
-        [of(Severity::Error, "error"), of(Severity::Warning, "warning")].into_iter().flatten().collect();
-    parts.join(" and ")
 }

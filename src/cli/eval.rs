@@ -48,8 +48,7 @@ pub fn execute(args: &Eval, output: &Output) -> Result<Exit, Failure> {
     }
     let index = program.data.splits.iter().position(|other| other.name == split);
     let rows = index.map_or(&[][..], |index| &loaded.rows[index]);
-    let measured =
-        evaluate(&program, &prepared, session.as_mut(), &split, rows).map_err(|error| world(&error))?;
+    let measured = evaluate(&program, &prepared, session.as_mut(), &split, rows).map_err(|error| world(&error))?;
 
     output.say(format!("{} samples of `{split}`, weights of epoch {}, {}", rows.len(), meta.epoch, session.device()));
     if output.format == MessageFormat::Json {

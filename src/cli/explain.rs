@@ -5,7 +5,8 @@ use std::fmt::Write;
 use crate::diagnostic::did_you_mean;
 use crate::explain::{PAGES, page};
 use crate::library;
-use crate::schema::{Param, Schema};
+use crate::library::reference::{markdown, summary};
+use crate::schema::Schema;
 
 use super::args::Explain;
 use super::output::{Exit, Failure, Output};
@@ -14,8 +15,8 @@ use super::output::{Exit, Failure, Output};
 struct Item {
     kind: &'static str,
     name: &'static str,
-    docs: &'static str,
-    params: &'static [Param],
+    summary: &'static str,
+    page: String,
 }
 
 /// Prints the text on a topic, or lists all topics.
@@ -25,7 +26,7 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     };
     if let Some(page) = page(topic) {
-        output.data(page.text)?;
+        output.data(&page.markdown())?;
         return Ok(Exit::Done);
     }
     let items = items();
@@ -40,7 +41,8 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
             None => failure.help("`nnoptc explain` lists all codes and items"),
         });
     }
-    let texts: Vec<String> = found.into_iter().map(describe).collect();
+    let texts: Vec<String> =
+        found.iter().map(|item| format!("# {} ({})\n\n{}", item.name, item.kind, item.page)).collect();
     output.data(&texts.join("\n"))?;
     Ok(Exit::Done)
 }
@@ -51,8 +53,8 @@ fn items() -> Vec<Item> {
         items.extend(table.iter().map(|schema| Item {
             kind,
             name: schema.name,
-            docs: schema.docs,
-            params: schema.params,
+            summary: summary(schema),
+            page: markdown(schema),
         }));
     }
     let mut items = Vec::new();
@@ -68,39 +70,6 @@ fn items() -> Vec<Item> {
     items
 }
 
-/// The documentation lines without the space that `///` leaves before each.
-fn lines(docs: &str) -> impl Iterator<Item = &str> {
-    docs.lines().map(|line| line.strip_prefix(' ').unwrap_or(line))
-}
-
-fn describe(item: &Item) -> String {
-    let mut text = format!("# {} ({})\n\n", item.name, item.kind);
-    for line in lines(item.docs.trim_end()) {
-        let _ = writeln!(text, "{line}");
-    }
-    if item.params.is_empty() {
-        text.push_str("\nIt takes no arguments.\n");
-        return text;
-    }
-    text.push_str("\n## Arguments\n\n");
-    for param in item.params {
-        let default = match param.default {
-            Some(default) => format!("default `{}`", default()),
-            None => "required".to_owned(),
-        };
-        let docs: Vec<&str> = lines(param.docs.trim_end()).collect();
-        let words = (param.words)();
-        let _ = writeln!(text, "- `{}` ({default}): {}", param.name, docs.join(" ").trim());
-        let expected = (param.expected)();
-        if words.is_empty() || words.iter().all(|word| expected.contains(word)) {
-            let _ = writeln!(text, "  It is {expected}.");
-        } else {
-            let _ = writeln!(text, "  It is {expected}: `{}`.", words.join("`, `"));
-        }
-    }
-    text
-}
-
 fn list() -> String {
     let items = items();
     let width = items.iter().map(|item| item.name.len()).max().unwrap_or(0);
@@ -111,8 +80,7 @@ fn list() -> String {
             let _ = writeln!(text, "{}{}:", if kind.is_empty() { "" } else { "\n" }, plural(item.kind));
             kind = item.kind;
         }
-        let first = lines(item.docs).next().unwrap_or("");
-        let _ = writeln!(text, "  {:width$}  {}", item.name, first.trim());
+        let _ = writeln!(text, "  {:width$}  {}", item.name, item.summary);
     }
     text.push_str("\ncodes:\n");
     for page in PAGES {

@@ -29,10 +29,10 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
     let mut compilation = compile_and_show(&request, output)?;
     let Some(program) = compilation.program.take() else { return Ok(Exit::Failed) };
 
-    let folder = create_folder(args)?;
-    let given = Disk.read(&request.path).map_err(|error| {
-        Failure::world(format!("could not read `{}`: {error}", request.path.display()))
-    })?;
+    let mut folder = create_folder(args)?;
+    let given = Disk
+        .read(&request.path)
+        .map_err(|error| Failure::world(format!("could not read `{}`: {error}", request.path.display())))?;
     let record = Record::new(&request);
     let written = folder
         .write(PIPELINE, &String::from_utf8_lossy(&given))
@@ -40,10 +40,14 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
         .and_then(|()| folder.write(crate::report::folder::COMMAND, &record.to_text()));
     written.map_err(folder_failure)?;
     output.detail(format!("the run folder is `{}`", folder.path().display()));
-    train(&program, folder, args, output)
+    let result = train(&program, &mut folder, args, output);
+    if result.is_err() && !folder.has_figures() {
+        folder.discard();
+    }
+    result
 }
 
-fn train(program: &Program, mut folder: Folder, args: &Run, output: &Output) -> Result<Exit, Failure> {
+fn train(program: &Program, folder: &mut Folder, args: &Run, output: &Output) -> Result<Exit, Failure> {
     let signals = Signals::listen().map_err(|error| Failure::world(format!("could not listen to signals: {error}")))?;
     let loaded = load(program, &Disk).map_err(|error| Failure::from_error(&error))?;
     let prepared = prepare(program);
@@ -53,9 +57,8 @@ fn train(program: &Program, mut folder: Folder, args: &Run, output: &Output) -> 
     let checkpoints = folder.checkpoints();
     let json = output.format == MessageFormat::Json;
     let progress = Progress::new(output.terminal && !json, output.quiet || json);
-    let mut watch = Watch { folder: &mut folder, progress, signals: &signals, output, json, failure: None };
-    let result =
-        crate::train::run::run(program, &prepared, &loaded, session.as_mut(), Some(&checkpoints), &mut watch);
+    let mut watch = Watch { folder: &mut *folder, progress, signals: &signals, output, json, failure: None };
+    let result = crate::train::run::run(program, &prepared, &loaded, session.as_mut(), Some(&checkpoints), &mut watch);
     watch.progress.finish();
     let failure = watch.failure.take();
     let summary = result.map_err(|error| Failure::from_error(&error))?;
@@ -151,7 +154,8 @@ fn report(summary: &Summary, folder: &Path, output: &Output) -> Result<(), Failu
         let checkpoint = folder.join("checkpoints").join("last.safetensors");
         output.complain(format!("interrupted; the state is in `{}`", checkpoint.display()));
     }
-    let figures: Vec<String> = summary.test.iter().map(|(name, value)| format!("test.{name} {}\n", figure(*value))).collect();
+    let figures: Vec<String> =
+        summary.test.iter().map(|(name, value)| format!("test.{name} {}\n", figure(*value))).collect();
     output.data(&figures.concat())
 }
 
@@ -165,8 +169,10 @@ fn summary_table(summary: &Summary, folder: &Path) -> Table {
         let value = value.map_or(String::new(), |(name, value)| format!(", {name} {}", figure(*value)));
         table.row(["best".to_owned(), format!("epoch {}{value}", best.epoch)]);
     }
-    let speed = format!("{} samples/s, {} in all", scaled(summary.samples_per_second), duration(summary.seconds));
-    table.row(["speed".to_owned(), speed]);
+    if summary.epochs > 0 {
+        let speed = format!("{} samples/s, {} in all", scaled(summary.samples_per_second), duration(summary.seconds));
+        table.row(["speed".to_owned(), speed]);
+    }
     table.row(["device".to_owned(), format!("{}, {}", summary.device, bytes(summary.peak_memory_bytes))]);
     table.row(["folder".to_owned(), folder.display().to_string()]);
     table

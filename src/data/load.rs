@@ -60,8 +60,7 @@ pub fn load(program: &Program, files: &dyn Files) -> Result<Loaded, LoadError> {
         let Part::Taken { stratified } = part.part else { continue };
         let pool = &left[part.source];
         let strata = split::strata(&datasets[part.source].targets, stratified)?;
-        let labels: Option<Vec<u32>> =
-            strata.map(|labels| pool.iter().map(|&row| labels[row as usize]).collect());
+        let labels: Option<Vec<u32>> = strata.map(|labels| pool.iter().map(|&row| labels[row as usize]).collect());
         // Each split has a draw of its own, so that adding one does not change those before it.
         let seed = program.train.seed.wrapping_add(taken.len() as u64);
         let (rest, drawn) = split::split(pool.len(), split::Part::Count(part.rows), labels.as_deref(), seed)?;

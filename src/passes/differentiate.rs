@@ -17,7 +17,7 @@ pub fn differentiate(b: &mut Builder, loss: Value, wanted: &[Value]) -> Vec<Valu
     }
 
     let mut grads: Vec<Option<Value>> = vec![None; last + 1];
-    grads[last] = Some(b.constant(1.0, &b.shape(loss).to_vec()));
+    grads[last] = Some(b.like(loss, 1.0));
     let layer = b.layer;
     for index in (0..=last).rev() {
         let Some(grad) = grads[index].filter(|_| depends[index]) else { continue };

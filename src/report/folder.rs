@@ -80,11 +80,8 @@ impl Folder {
         fs::create_dir_all(&checkpoints).map_err(file_error(&checkpoints))?;
         let lock = lock(path)?;
         let metrics = path.join(METRICS);
-        let metrics = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&metrics)
-            .map_err(|source| match source.kind() {
+        let metrics =
+            OpenOptions::new().append(true).create_new(true).open(&metrics).map_err(|source| match source.kind() {
                 // Another process was faster between the first look and the lock.
                 io::ErrorKind::AlreadyExists => FolderError::Taken { path: path.to_path_buf() },
                 _ => FolderError::File { path: metrics.clone(), source },
@@ -123,6 +120,23 @@ impl Folder {
     /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<(), FolderError> {
         Ok(write_atomic(&self.path.join(name), text.as_bytes())?)
+    }
+
+    /// Removes what was written, where a training ended before its first figures; other files stay.
+    pub fn discard(self) {
+        let Folder { path, metrics, _lock } = self;
+        drop((metrics, _lock));
+        // What cannot be removed does no harm.
+        for name in [PIPELINE, RESOLVED, METRICS, COMMAND, LOCK] {
+            let _ = fs::remove_file(path.join(name));
+        }
+        let _ = fs::remove_dir(path.join(CHECKPOINTS));
+        let _ = fs::remove_dir(&path);
+    }
+
+    /// Whether a line was appended to `metrics.jsonl`.
+    pub fn has_figures(&self) -> bool {
+        self.metrics.metadata().is_ok_and(|metadata| metadata.len() > 0)
     }
 
     /// Appends a line to `metrics.jsonl`.

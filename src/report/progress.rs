@@ -79,18 +79,14 @@ impl Progress {
     }
 }
 
-/// `epoch 3/20: train.loss 0.1234, val.accuracy 0.9712 (best), 84.1 k samples/s, 12 s`
+/// `epoch 3/20: train.loss 0.1234, val.accuracy 0.9712, 84.1 k samples/s, 12 s, best so far`
 fn epoch_line(record: &EpochRecord, epochs: usize) -> String {
     let width = epochs.to_string().len();
     let mut parts: Vec<String> =
         record.metrics.iter().map(|(name, value)| format!("{name} {}", figure(*value))).collect();
-    if record.best
-        && let Some(last) = parts.last_mut()
-    {
-        last.push_str(" (best)");
-    }
     parts.push(format!("{} samples/s", scaled(record.samples_per_second)));
     parts.push(duration(record.seconds));
+    parts.extend(record.best.then(|| "best so far".to_owned()));
     format!("epoch {:>width$}/{epochs}: {}", record.epoch, parts.join(", "))
 }
 
@@ -119,12 +115,15 @@ mod tests {
             seconds: 0.42,
             best: true,
         };
-        let expected = "epoch  3/20: train.loss 0.1234, val.accuracy 0.9712 (best), 84.1 k samples/s, 0.4 s";
+        let expected = "epoch  3/20: train.loss 0.1234, val.accuracy 0.9712, 84.1 k samples/s, 0.4 s, best so far";
         assert_eq!(epoch_line(&record, 20), expected);
     }
 
     #[test]
     fn figures_keep_their_digits() {
-        assert_eq!([figure(0.0), figure(0.5), figure(1.2e-5), figure(3.2e7)], ["0.0000", "0.5000", "1.200e-5", "3.2000e7"]);
+        assert_eq!(
+            [figure(0.0), figure(0.5), figure(1.2e-5), figure(3.2e7)],
+            ["0.0000", "0.5000", "1.200e-5", "3.2000e7"]
+        );
     }
 }

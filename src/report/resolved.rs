@@ -136,7 +136,9 @@ fn show_source(source: &SourceData) -> String {
             .and_then(|path| path.to_str().map(|path| format!("{path:?}")));
         format!("{} = {}", value.name, absolute.unwrap_or_else(|| value.value.clone()))
     };
-    let values: Vec<String> = source.source.values.iter().map(show).collect();
+    // As a word of the source, `classes` would be the number of classes; it is written by nobody but the default.
+    let readable = |value: &&Resolved| value.origin != Origin::Default || value.value != "classes";
+    let values: Vec<String> = source.source.values.iter().filter(readable).map(show).collect();
     format!("{}({})", source.source.name, values.join(", "))
 }
 
@@ -194,5 +196,87 @@ fn join_name(join: Join) -> &'static str {
     match join {
         Join::Add => "add",
         Join::Concat => "concat",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Request, compile};
+    use crate::formats::files::Memory;
+
+    const PIPELINE: &str = "\
+nnopt 1
+data {
+    train = csv(\"x.csv\", target = label, shape = [1, 4, 4])
+    val   = split(train, 25%)
+}
+augment { horizontal_flip }
+block pair(n, p = 0.5) {
+    conv2d(n, kernel = 3, padding = 1) -> relu
+    dropout(p)
+}
+let width = 4
+model {
+    first = conv2d(width, kernel = 1)
+    repeat 2 { pair(width) }
+    residual { pair(width, p = 0.1) } shortcut { conv2d(width, kernel = 1) }
+    residual { batch_norm }
+    inner = branch {
+        { conv2d(2, kernel = 1) -> relu }
+        { conv2d(2, kernel = 3, padding = 1) }
+    } join concat
+    add(first)
+    use(inner)
+    concat(first, inner)
+    flatten -> linear(classes)
+}
+loss = cross_entropy(label_smoothing = 0.1)
+regularization = l2(1e-4)
+optimizer = sgd(lr = 0.1, momentum = 0.9)
+train { epochs = 2; batch = 4; early_stop = patience(1 epochs); clip_norm = 1 }
+";
+
+    fn program(text: &str) -> (Program, Sources) {
+        let row = (0..16).map(|pixel| pixel.to_string()).collect::<Vec<_>>().join(",");
+        let head = (0..16).map(|pixel| format!("p{pixel}")).collect::<Vec<_>>().join(",");
+        let table = (0..12).map(|index| format!("{row},{}\n", index % 3)).collect::<String>();
+        let data = format!("{head},label\n{table}");
+        let files = Memory::new().with("/a/x.csv", data).with("/a/main.nnopt", text);
+        let request = Request { path: "/a/main.nnopt".into(), ..Request::default() };
+        let compilation = compile(&request, &files).unwrap();
+        let program = compilation.program.unwrap_or_else(|| panic!("{:#?}", compilation.diagnostics));
+        (program, compilation.sources)
+    }
+
+    #[test]
+    fn the_text_reads_back_as_the_same_program() {
+        let (first, _) = program(PIPELINE);
+        let once = source_text(&first);
+        let (second, _) = program(&once);
+        assert_eq!(source_text(&second), once);
+        let outputs = |program: &Program| -> Vec<String> {
+            let shapes =
+                program.stages.iter().filter(|stage| !stage.text.starts_with("use")).map(|stage| stage.output.show());
+            shapes.collect()
+        };
+        assert_eq!(outputs(&first), outputs(&second));
+        assert!(once.contains("label_0 = conv2d(") && once.contains("add(label_0)"), "{once}");
+    }
+
+    #[test]
+    fn every_value_has_its_origin() {
+        let (program, sources) = program(PIPELINE);
+        let listing = listing(&program, &sources);
+        let squeezed: Vec<String> =
+            listing.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in [
+            "optimizer.lr 0.1 /a/main.nnopt:28",
+            "optimizer.nesterov false default",
+            "train.seed 0 default",
+            "model.9.units 3 /a/main.nnopt:24",
+        ] {
+            assert!(squeezed.iter().any(|found| found == line), "{line} in\n{listing}");
+        }
     }
 }

@@ -132,7 +132,10 @@ mod tests {
         let mut table = Table::new([("layer", Align::Left), ("parameters", Align::Right), ("", Align::Left)]).indent(2);
         table.row(["linear(64)", "4,160", "x"]);
         table.row(["relu", "0"]);
-        assert_eq!(table.to_string(), "  layer       parameters\n  linear(64)       4,160  x\n  relu                 0\n");
+        assert_eq!(
+            table.to_string(),
+            "  layer       parameters\n  linear(64)       4,160  x\n  relu                 0\n"
+        );
     }
 
     #[test]
@@ -140,11 +143,9 @@ mod tests {
         assert_eq!([whole(0), whole(999), whole(1000), whole(1_199_882)], ["0", "999", "1,000", "1,199,882"]);
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(1 << 20)], ["0 B", "1023 B", "1.50 KiB", "1.00 MiB"]);
         assert_eq!([scaled(12.0), scaled(4160.0), scaled(24_300_000.0)], ["12", "4.16 k", "24.3 M"]);
-        assert_eq!([duration(0.42), duration(59.4), duration(72.0), duration(3720.0)], [
-            "0.4 s",
-            "59 s",
-            "1 min 12 s",
-            "1 h 2 min"
-        ]);
+        assert_eq!(
+            [duration(0.42), duration(59.4), duration(72.0), duration(3720.0)],
+            ["0.4 s", "59 s", "1 min 12 s", "1 h 2 min"]
+        );
     }
 }

@@ -96,7 +96,7 @@ pub fn evaluation_specs(program: &Program, split: &str) -> Vec<StepSpec> {
 fn evaluation_batches(rows: usize, micro: usize) -> Vec<usize> {
     let batch = micro.min(rows);
     let mut sizes = vec![batch];
-    if batch > 0 && rows % batch > 0 {
+    if batch > 0 && !rows.is_multiple_of(batch) {
         sizes.push(rows % batch);
     }
     sizes

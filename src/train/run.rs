@@ -368,7 +368,11 @@ impl Run<'_> {
             monitor: self.monitor.name.clone(),
             test: if wanted == "test" { test.means } else { Vec::new() },
             confusion: test.confusion,
-            samples_per_second: self.samples as f64 / self.training.as_secs_f64().max(1e-9),
+            samples_per_second: if self.training.is_zero() {
+                0.0
+            } else {
+                self.samples as f64 / self.training.as_secs_f64()
+            },
             seconds: self.start.elapsed().as_secs_f64(),
             peak_memory_bytes: self.prepared.memory().total(),
             device: self.session.device(),

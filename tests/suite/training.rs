@@ -62,6 +62,7 @@ fn the_same_file_seed_and_device_give_the_same_weights() {
         let again = train(&program("examples/digits.nnopt", &short), Some(threads));
         assert_eq!(again.weights_sha256, first.weights_sha256, "with {threads} threads");
     }
-    let other = train(&program("examples/digits.nnopt", &["train.devices=cpu", "train.epochs=2", "train.seed=7"]), None);
+    let other =
+        train(&program("examples/digits.nnopt", &["train.devices=cpu", "train.epochs=2", "train.seed=7"]), None);
     assert_ne!(other.weights_sha256, first.weights_sha256);
 }

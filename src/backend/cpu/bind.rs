@@ -118,12 +118,16 @@ impl Memory {
     pub fn bind(&mut self, buffer: &BufferRef, data: &dyn Fn(u32) -> (*const u8, usize)) -> Bound {
         let bytes = buffer.len * buffer.dtype.size();
         let (pointer, available) = match buffer.place {
-            Place::Arena(offset) => (self.arena.pointer().wrapping_add(offset * 4), (self.arena.len * 4).saturating_sub(offset * 4)),
+            Place::Arena(offset) => {
+                (self.arena.pointer().wrapping_add(offset * 4), (self.arena.len * 4).saturating_sub(offset * 4))
+            }
             Place::State(StateId(id)) => {
                 let state = &mut self.states[id as usize];
                 (state.pointer(), state.len * 4)
             }
-            Place::Step(offset) => (self.row.pointer().wrapping_add(offset * 4), (self.row.len * 4).saturating_sub(offset * 4)),
+            Place::Step(offset) => {
+                (self.row.pointer().wrapping_add(offset * 4), (self.row.len * 4).saturating_sub(offset * 4))
+            }
             Place::Data(id) => {
                 let (pointer, len) = data(id.0);
                 (pointer.cast_mut(), len)

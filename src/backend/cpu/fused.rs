@@ -105,7 +105,13 @@ pub(super) struct Pointwise {
 
 impl Pointwise {
     /// Binds a kernel.
-    pub fn new(shape: &[usize], body: &Body, inputs: &[Bound], types: &[DType], stores: &[(Store, Bound)]) -> Pointwise {
+    pub fn new(
+        shape: &[usize],
+        body: &Body,
+        inputs: &[Bound],
+        types: &[DType],
+        stores: &[(Store, Bound)],
+    ) -> Pointwise {
         let accesses: Vec<Access> = stores.iter().map(|(store, _)| store.access.clone()).collect();
         let (space, body, accesses) = merge(shape, shape.len(), body, &accesses);
         let wanted: Vec<u16> = stores.iter().map(|(store, _)| store.reg).collect();
@@ -264,10 +270,8 @@ impl Reduce {
         let across = space.kept > 0 && kept_count >= 8 && program.prefers(space.kept - 1, axes - 1);
         let width = if across { kept_count.min(TILE) } else { 1 };
         let chunk = (TASK / program.cost().max(1) / width).max(32).next_multiple_of(32).min(reduced.max(1));
-        let reductions = reductions
-            .iter()
-            .map(|(reduction, bound)| (program.slot(reduction.reg), reduction.kind, *bound))
-            .collect();
+        let reductions =
+            reductions.iter().map(|(reduction, bound)| (program.slot(reduction.reg), reduction.kind, *bound)).collect();
         Reduce { space, program, reductions, across, kept: kept_count, reduced, chunk }
     }
 
@@ -500,12 +504,14 @@ impl Scratch {
     }
 
     #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "tasks divide them among themselves")]
     unsafe fn partial(&self, index: usize) -> &mut Partial {
         // SAFETY: the index is below the number asked for; only one task uses it.
         unsafe { &mut *(*self.partials.get()).as_mut_ptr().add(index) }
     }
 
     #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "tasks divide them among themselves")]
     unsafe fn partial_range(&self, start: usize, len: usize) -> &mut [Partial] {
         // SAFETY: as in `partial`.
         unsafe { std::slice::from_raw_parts_mut((*self.partials.get()).as_mut_ptr().add(start), len) }

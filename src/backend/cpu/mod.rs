@@ -215,8 +215,10 @@ impl Session for CpuSession {
 
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
         let words = self.row_words[plan];
-        for row in rows.chunks_exact(words.max(1)) {
-            self.memory.row.words_mut()[..words].copy_from_slice(row);
+        // A plan without inputs runs once.
+        let steps = rows.len().checked_div(words).unwrap_or(1);
+        for step in 0..steps {
+            self.memory.row.words_mut()[..words].copy_from_slice(&rows[step * words..(step + 1) * words]);
             for work in &self.plans[plan] {
                 match work {
                     Work::Pointwise(kernel) => kernel.run(self.level, &self.threads, &self.scratch),

@@ -17,6 +17,7 @@ struct Matrix {
 ///
 /// # Safety
 /// The matrices are in memory, and nobody else writes them or uses `out` meanwhile.
+#[allow(clippy::too_many_arguments, reason = "the sizes and places of a product")]
 unsafe fn product(m: usize, n: usize, k: usize, out: *mut f32, stride: usize, add: bool, a: Matrix, b: Matrix) {
     // SAFETY: as the caller promises.
     unsafe {

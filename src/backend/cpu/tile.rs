@@ -49,12 +49,7 @@ enum Step {
 }
 
 /// Merges axes and rewrites the accesses for the merged space. `outputs` are the accesses of stores.
-pub(super) fn merge(
-    shape: &[usize],
-    kept: usize,
-    body: &Body,
-    stores: &[Access],
-) -> (Space, Body, Vec<Access>) {
+pub(super) fn merge(shape: &[usize], kept: usize, body: &Body, stores: &[Access]) -> (Space, Body, Vec<Access>) {
     let positions: Vec<usize> = body
         .instrs
         .iter()
@@ -74,9 +69,9 @@ pub(super) fn merge(
         .collect();
     // Groups of neighbouring axes that can be walked as one.
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    for axis in 0..shape.len() {
+    for (axis, &size) in shape.iter().enumerate() {
         let used = positions.contains(&axis);
-        if shape[axis] == 1 && !used {
+        if size == 1 && !used {
             continue;
         }
         let joins = groups.last().is_some_and(|group| {
@@ -85,7 +80,7 @@ pub(super) fn merge(
             same_side
                 && !used
                 && !positions.contains(&before)
-                && accesses.iter().all(|access| access.strides[before] == access.strides[axis] * shape[axis])
+                && accesses.iter().all(|access| access.strides[before] == access.strides[axis] * size)
         });
         match groups.last_mut() {
             Some(group) if joins => group.push(axis),
@@ -161,9 +156,7 @@ impl Program {
             }
         }
         let instrs = body.instrs.iter().map(|instr| match instr {
-            Instr::Load(load) => {
-                Step::Load { from: inputs[load.input], access: load.access.clone() }
-            }
+            Instr::Load(load) => Step::Load { from: inputs[load.input], access: load.access.clone() },
             Instr::Float(value) => Step::Constant(value.to_bits()),
             Instr::Word(value) => Step::Constant(*value),
             Instr::Position { axis, offset } => Step::Position { axis: *axis, offset: *offset },
@@ -190,10 +183,18 @@ impl Program {
     /// # Safety
     /// The positions are inside the space, and no other task writes what the body reads.
     #[inline(always)]
-    pub unsafe fn run(&self, space: &Space, axes: std::ops::Range<usize>, base: &[usize], n: usize, tiles: &mut [[u32; TILE]]) {
+    pub unsafe fn run(
+        &self,
+        space: &Space,
+        axes: std::ops::Range<usize>,
+        base: &[usize],
+        n: usize,
+        tiles: &mut [[u32; TILE]],
+    ) {
         for (index, step) in self.instrs.iter().enumerate() {
             let out: *mut [u32; TILE] = &raw mut tiles[usize::from(self.slots[index])];
-            let operand = |reg: u16| -> *const [u32; TILE] { &raw const tiles[usize::from(self.slots[usize::from(reg)])] };
+            let operand =
+                |reg: u16| -> *const [u32; TILE] { &raw const tiles[usize::from(self.slots[usize::from(reg)])] };
             // SAFETY: slots of operands and of the result differ, since a slot is freed only after its last use.
             let out = unsafe { &mut *out };
             // SAFETY: as above.
@@ -257,7 +258,10 @@ impl Program {
     pub fn cost(&self) -> usize {
         let of = |step: &Step| match step {
             Step::Random { .. } => 40,
-            Step::Unary(Unary::Negate | Unary::Abs | Unary::Relu | Unary::Floor | Unary::NonFinite | Unary::Sign, _) => 1,
+            Step::Unary(
+                Unary::Negate | Unary::Abs | Unary::Relu | Unary::Floor | Unary::NonFinite | Unary::Sign,
+                _,
+            ) => 1,
             Step::Unary(..) => 12,
             _ => 1,
         };
@@ -355,7 +359,8 @@ unsafe fn load<'t>(
     let inner = axes.end - 1;
     let stride = access.strides[inner];
     if access.indirect.is_empty() && !from.is_bytes() && axes.clone().all(|axis| access.strides[axis] == 0) {
-        let at = access.offset + base.iter().zip(&access.strides).map(|(position, stride)| position * stride).sum::<usize>();
+        let at =
+            access.offset + base.iter().zip(&access.strides).map(|(position, stride)| position * stride).sum::<usize>();
         // SAFETY: the index is inside the buffer.
         let word = unsafe { from.word(at) };
         out[..n].fill(word);
@@ -390,8 +395,7 @@ unsafe fn load<'t>(
             }
         } else {
             for (i, word) in part.iter_mut().enumerate() {
-                let indirect: usize =
-                    access.indirect.iter().map(|&(reg, by)| get(reg)[first + i] as usize * by).sum();
+                let indirect: usize = access.indirect.iter().map(|&(reg, by)| get(reg)[first + i] as usize * by).sum();
                 // SAFETY: the compiler has clamped the registers.
                 *word = unsafe { from.word(start + i * stride + indirect) };
             }

@@ -12,13 +12,8 @@ pub mod npy;
 pub mod npz;
 
 /// Every source, in the order of the reference.
-pub const ALL: &[&Schema<dyn Source>] = &[
-    &csv::Csv::SCHEMA,
-    &idx::Idx::SCHEMA,
-    &npy::Npy::SCHEMA,
-    &npz::Npz::SCHEMA,
-    &image_folder::ImageFolder::SCHEMA,
-];
+pub const ALL: &[&Schema<dyn Source>] =
+    &[&csv::Csv::SCHEMA, &idx::Idx::SCHEMA, &npy::Npy::SCHEMA, &npz::Npz::SCHEMA, &image_folder::ImageFolder::SCHEMA];
 
 words! {
     /// What a target is.

@@ -1,0 +1,226 @@
+//! The program as it is used: exit codes, streams, texts.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn nnoptc(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nnoptc"));
+    command.current_dir(folder).args(arguments).stdin(Stdio::null());
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Runs in an empty folder and compares everything.
+#[track_caller]
+fn check_exactly(arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = nnoptc(folder.path(), arguments);
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (stdout, stderr));
+    assert_eq!(output.status.code(), Some(code));
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for arguments in [
+        &["nosuch"][..],
+        &["check"],
+        &["run"],
+        &["run", "a.nnopt", "--threads", "0"],
+        &["emit", "a.nnopt", "--stage", "nosuch"],
+        &["--message-format", "xml", "devices"],
+        &["check", "a.nnopt", "-q", "-v"],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = nnoptc(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && text(&output.stderr).starts_with("error: "), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_misspelt_command_is_recognized() {
+    let stderr = "error: unrecognized subcommand 'chek'\n\n  tip: a similar subcommand exists: 'check'\n\n\
+                  Usage: nnoptc [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n";
+    check_exactly(&["chek", "a.nnopt"], 2, "", stderr);
+}
+
+#[test]
+fn help_and_version_are_data() {
+    check_exactly(&["--version"], 0, concat!("nnoptc ", env!("CARGO_PKG_VERSION"), "\n"), "");
+    let folder = tempfile::tempdir().unwrap();
+    let output = nnoptc(folder.path(), &["--help"]);
+    let help = text(&output.stdout);
+    for command in ["check", "run", "eval", "plan", "emit", "devices", "explain", "new"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+    }
+    assert!(help.contains("Exit codes: 0 done; 1 diagnostics") && output.status.success(), "{help}");
+}
+
+#[test]
+fn a_missing_file_is_the_worlds_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["check", "run", "plan"] {
+        let output = nnoptc(folder.path(), &[command, "nosuch.nnopt"]);
+        assert_eq!(output.status.code(), Some(3), "{command}");
+        assert!(text(&output.stderr).starts_with("error: could not read `nosuch.nnopt`"), "{}", text(&output.stderr));
+    }
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn codes_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = nnoptc(folder.path(), &["explain", "e0301"]);
+    assert!(text(&output.stdout).starts_with("# E0301: A shape that does not fit\n"), "{}", text(&output.stdout));
+    assert!(output.stderr.is_empty() && output.status.success());
+}
+
+#[test]
+fn items_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = nnoptc(folder.path(), &["explain", "linear"]);
+    assert!(
+        text(&output.stdout).starts_with("# linear (layer)\n\n```nnopt\nlinear(units, "),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
+fn without_a_topic_all_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = nnoptc(folder.path(), &["explain"]);
+    let list = text(&output.stdout);
+    for line in ["sources:\n", "\nlayers:\n", "\nlosses:\n", "\noptimizers:\n", "\ncodes:\n", "  E0301 "] {
+        assert!(list.contains(line), "{line} in {list}");
+    }
+}
+
+#[test]
+fn unknown_topics_get_a_suggestion() {
+    check_exactly(
+        &["explain", "linaer"],
+        2,
+        "",
+        "error: nothing is known of `linaer`\n  help: a similar topic is `linear`\n",
+    );
+    check_exactly(
+        &["explain", "zzz"],
+        2,
+        "",
+        "error: nothing is known of `zzz`\n  help: `nnoptc explain` lists all codes and items\n",
+    );
+}
+
+#[test]
+fn a_new_pipeline_has_no_mistakes_and_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments);
+    let output = run(&["new", "first"]);
+    let said = "wrote first.nnopt and first.csv\ntrain it with `nnoptc run first.nnopt`\n";
+    assert_eq!((text(&output.stdout), text(&output.stderr)), ("", said));
+
+    let output = run(&["check", "first.nnopt"]);
+    assert_eq!(text(&output.stderr), "first.nnopt: no mistakes found\n");
+    assert_eq!(output.status.code(), Some(0));
+
+    let before = std::fs::read(folder.path().join("first.nnopt")).unwrap();
+    let output = run(&["new", "first.nnopt"]);
+    let said = "error: `first.nnopt` exists already\n  help: choose another name\n";
+    assert_eq!((text(&output.stderr), output.status.code()), (said, Some(3)));
+    assert_eq!(std::fs::read(folder.path().join("first.nnopt")).unwrap(), before);
+}
+
+#[test]
+fn diagnostics_exit_with_1_and_go_where_they_belong() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments);
+    run(&["new", "a"]);
+    let arguments = ["check", "a.nnopt", "--set", "train.epoch=3"];
+
+    let output = run(&[&arguments[..], &["--message-format", "short"]].concat());
+    assert!(output.stdout.is_empty() && output.status.code() == Some(1));
+    assert_eq!(text(&output.stderr), "--set:1:1: error[E0203]: `train` has no setting `epoch`\n");
+
+    let output = run(&[&arguments[..], &["--message-format", "json"]].concat());
+    assert!(output.stderr.is_empty() && output.status.code() == Some(1));
+    let object: serde_json::Value = serde_json::from_str(text(&output.stdout)).unwrap();
+    assert_eq!(object["code"], "E0203");
+
+    let output = run(&[&arguments[..], &["--color", "always"]].concat());
+    assert!(text(&output.stderr).contains('\x1b'));
+    let output = run(&arguments);
+    assert!(!text(&output.stderr).contains('\x1b'));
+}
+
+#[test]
+fn devices_begin_with_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nnoptc"));
+    // No driver at all: the list has the native executor, and says how to get more.
+    let output =
+        command.arg("devices").env("VK_ICD_FILENAMES", "").env("VK_DRIVER_FILES", folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let mut lines = text(&output.stdout).lines();
+    assert!(lines.next().is_some_and(|line| line.starts_with("devices =  name")));
+    assert!(lines.next().is_some_and(|line| line.starts_with("cpu        native executor, ")));
+}
+
+#[test]
+fn a_run_leaves_a_folder_that_can_be_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments);
+    run(&["new", "a"]);
+    let short = ["run", "a.nnopt", "--set", "train.epochs=2", "--device", "cpu"];
+    let output = run(&short);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let figures = text(&output.stdout).to_owned();
+    assert!(figures.starts_with("test.loss ") && figures.lines().count() == 2, "{figures}");
+
+    let runs = folder.path().join("runs");
+    let read = |path: &str| std::fs::read_to_string(runs.join(path)).unwrap();
+    assert_eq!(read("a/pipeline.nnopt"), std::fs::read_to_string(folder.path().join("a.nnopt")).unwrap());
+    assert_eq!(read("a/metrics.jsonl").lines().count(), 2);
+    let summary: serde_json::Value = serde_json::from_str(&read("a/summary.json")).unwrap();
+    assert_eq!(summary["status"], "completed");
+
+    // The weights are measured as they were at the end of the training.
+    let output = run(&["eval", "runs/a"]);
+    assert_eq!((text(&output.stdout), output.status.code()), (&*figures, Some(0)), "{}", text(&output.stderr));
+
+    // The resolved pipeline is the same program, and the same program gives the same weights.
+    let output = run(&["run", "runs/a/resolved.nnopt", "--out", "again", "-q"]);
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (&*figures, ""));
+    let again = std::fs::read_to_string(folder.path().join("again/summary.json")).unwrap();
+    let again: serde_json::Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["weights_sha256"], summary["weights_sha256"]);
+
+    // A second run gets a folder of its own; a folder that was named is not overwritten.
+    run(&short);
+    assert!(runs.join("a-2/summary.json").exists());
+    let output = run(&["run", "a.nnopt", "--out", "again"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).starts_with("error: `again` holds a run already\n"), "{}", text(&output.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nnoptc"))
+        .arg("explain")
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
