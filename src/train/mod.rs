@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod events;
 mod feed;
 pub mod initialize;
+mod keep;
 pub mod memory;
 mod monitor;
 pub mod prepare;

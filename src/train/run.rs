@@ -1,6 +1,7 @@
 //! A whole training: epochs, evaluation, the best weights, early stopping.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration as Time, Instant};
 
 use super::checkpoint::{self, CheckpointError, Meta, Snapshot};
@@ -9,6 +10,7 @@ use super::evaluate::{self, Measured};
 use super::events::{EpochRecord, Event, Observer, Status, Summary};
 use super::feed::{Queue, StepInputs};
 use super::initialize::initialize;
+use super::keep::Keeper;
 use super::monitor::Monitor;
 use super::prepare::Prepared;
 use crate::backend::{BackendError, Session};
@@ -69,7 +71,7 @@ pub fn run(
         prepared,
         loaded,
         session,
-        checkpoints: checkpoints.map(Path::to_path_buf),
+        keeper: Keeper::new(checkpoints, &prepared.states),
         observer,
         monitor,
         pipeline: checkpoint::pipeline_sha256(program),
@@ -81,13 +83,18 @@ pub fn run(
         start: Instant::now(),
         best: None,
     };
-    run.train()
+    let result = run.train();
+    // What was good before a failure is kept, whatever the failure.
+    let kept = run.keeper.write();
+    let summary = result?;
+    kept?;
+    Ok(summary)
 }
 
 struct Best {
     record: EpochRecord,
     value: f64,
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
 }
 
 struct Run<'a> {
@@ -95,7 +102,7 @@ struct Run<'a> {
     prepared: &'a Prepared,
     loaded: &'a Loaded,
     session: &'a mut dyn Session,
-    checkpoints: Option<PathBuf>,
+    keeper: Keeper<'a>,
     observer: &'a mut dyn Observer,
     monitor: Monitor,
     /// The hash of the pipeline, for checkpoints.
@@ -153,7 +160,7 @@ impl Run<'_> {
                 }
                 Ended::Interrupted => {
                     status = Status::Interrupted;
-                    self.save_interrupted(epoch - 1)?;
+                    self.keep_interrupted(epoch - 1)?;
                     break;
                 }
             }
@@ -262,7 +269,7 @@ impl Run<'_> {
     /// Measures, reports, keeps the best and the last.
     fn finish_epoch(&mut self, epoch: usize, samples: usize, rate: f64) -> Result<Next, TrainError> {
         let program = self.program;
-        let last = self.snapshot(self.checkpoints.is_some())?;
+        let last = self.snapshot(self.keeper.is_on())?;
         // An update may overflow after a loss that was finite; nothing of it is kept.
         if let Some(name) = checkpoint::first_non_finite(&self.prepared.states, &last) {
             let place = format!("after step {} (epoch {epoch})", self.step);
@@ -291,12 +298,12 @@ impl Run<'_> {
             best: better,
         };
         if better {
-            let snapshot = self.weights_of(&last);
-            self.best = Some(Best { record: record.clone(), value, snapshot });
-            let best = self.best.as_ref().map(|best| &best.snapshot);
-            best.map_or(Ok(()), |snapshot| self.save("best", snapshot, epoch))?;
+            let snapshot = Arc::new(self.weights_of(&last));
+            self.best = Some(Best { record: record.clone(), value, snapshot: Arc::clone(&snapshot) });
+            self.keeper.put("best", snapshot, self.meta(epoch));
         }
-        self.save("last", &last, epoch)?;
+        self.keeper.put("last", Arc::new(last), self.meta(epoch));
+        self.keeper.write_some()?;
         self.observer.event(&Event::Epoch(record));
         let since = self.step - self.best.as_ref().map_or(0, |best| best.record.step);
         let stops = self.monitor.patience.is_some_and(|patience| since >= patience && !better);
@@ -321,25 +328,18 @@ impl Run<'_> {
         Ok(snapshot)
     }
 
-    /// Saves what an interrupted epoch has led to, unless an update has overflowed.
-    fn save_interrupted(&mut self, epoch: usize) -> Result<(), TrainError> {
-        if self.checkpoints.is_none() {
-            return Ok(());
-        }
+    /// Keeps what an interrupted epoch has led to, unless an update has overflowed.
+    fn keep_interrupted(&mut self, epoch: usize) -> Result<(), TrainError> {
         let snapshot = self.snapshot(true)?;
-        match checkpoint::first_non_finite(&self.prepared.states, &snapshot) {
-            Some(_) => Ok(()),
-            None => self.save("last", &snapshot, epoch),
+        if checkpoint::first_non_finite(&self.prepared.states, &snapshot).is_none() {
+            self.keeper.put("last", Arc::new(snapshot), self.meta(epoch));
         }
+        Ok(())
     }
 
-    fn save(&self, name: &str, snapshot: &Snapshot, epoch: usize) -> Result<(), TrainError> {
-        let Some(folder) = &self.checkpoints else { return Ok(()) };
+    fn meta(&self, epoch: usize) -> Meta {
         let monitor = self.best.as_ref().map(|best| (self.monitor.name.clone(), best.value));
-        let pipeline = self.pipeline.clone();
-        let meta = Meta { epoch, step: self.step, seed: self.program.train.seed, monitor, pipeline };
-        let path = folder.join(format!("{name}.safetensors"));
-        Ok(checkpoint::save(&path, &self.prepared.states, snapshot, &meta)?)
+        Meta { epoch, step: self.step, seed: self.program.train.seed, monitor, pipeline: self.pipeline.clone() }
     }
 
     /// Restores the best weights and measures the test split with them.

@@ -64,3 +64,15 @@ fn another_model_is_told_by_its_tensors() {
     let error = load(&path.join("best.safetensors"), &same.prepared.states, true).unwrap_err();
     assert!(error.to_string().contains("`optimizer."), "{error}");
 }
+
+#[test]
+fn a_folder_that_cannot_be_written_is_an_error() {
+    let case = case("linear(1)");
+    let (_guard, path) = folder();
+    let Case { program, loaded, prepared } = &case;
+    let mut session = crate::train::device::open_session(program, prepared, loaded, Some(1)).unwrap();
+    let missing = path.join("no/such/folder");
+    let error = crate::train::run::run(program, prepared, loaded, &mut *session, Some(&missing), &mut Watch::default())
+        .unwrap_err();
+    assert!(error.to_string().starts_with("could not write"), "{error}");
+}
