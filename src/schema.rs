@@ -226,6 +226,8 @@ pub struct Arguments<'a> {
     next: usize,
     span: Span,
     values: Vec<Resolved>,
+    /// Parameters that a misspelt name probably meant; that they are missing goes without saying.
+    misspelt: Vec<&'static str>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -249,6 +251,7 @@ impl<T: ?Sized + 'static> Schema<T> {
             next: 0,
             span: call.name.span,
             values: Vec::new(),
+            misspelt: Vec::new(),
             diagnostics,
         };
         arguments.match_all(call);
@@ -306,10 +309,11 @@ impl Arguments<'_> {
     }
 
     fn report_unknown(&mut self, name: &Name) {
-        let names: Vec<&str> = self.params.iter().map(|param| param.name).collect();
+        let names: Vec<&'static str> = self.params.iter().map(|param| param.name).collect();
         let message = format!("`{}` has no {} `{}`", self.item, self.kind, name.text);
         let mut diagnostic = Diagnostic::error(UNKNOWN_ARGUMENT, name.span, message).label("not known here");
         if let Some(close) = did_you_mean(&name.text, names.iter().copied()) {
+            self.misspelt.push(close);
             diagnostic = diagnostic.help(format!("a similar {} is `{close}`", self.kind)).fix(
                 Applicability::Suggested,
                 format!("write `{close}`"),
@@ -331,6 +335,9 @@ impl Arguments<'_> {
         let param = &self.params[index];
         let Some(given) = self.slots[index].take() else {
             let Some(value) = default else {
+                if self.misspelt.contains(&param.name) {
+                    return None;
+                }
                 let message = format!("`{}` needs its {} `{}`", self.item, self.kind, param.name);
                 let diagnostic = Diagnostic::error(MISSING_ARGUMENT, self.span, message)
                     .label(format!("`{}` is missing", param.name))

@@ -47,6 +47,8 @@ pub(super) struct Declarations {
     pub model: Option<StageSection>,
     pub settings: Vec<Setting>,
     profiles: Vec<(Name, Vec<Setting>)>,
+    /// What misspelt sections and settings probably meant; that they are missing goes without saying.
+    pub misspelt: Vec<&'static str>,
     /// Where the end of the main file is, for what is missing.
     pub end: Span,
 }
@@ -198,12 +200,15 @@ impl<'a> Loader<'a> {
         let message = format!("there is no section `{}`", name.text);
         let mut diagnostic = Diagnostic::error(UNKNOWN_SECTION, name.span, message).label("not a section");
         diagnostic = match did_you_mean(&name.text, known) {
-            Some(close) => diagnostic.help(format!("a similar section is `{close}`")).fix(
-                crate::diagnostic::Applicability::Suggested,
-                format!("write `{close}`"),
-                name.span,
-                close,
-            ),
+            Some(close) => {
+                self.declarations.misspelt.push(close);
+                diagnostic.help(format!("a similar section is `{close}`")).fix(
+                    crate::diagnostic::Applicability::Suggested,
+                    format!("write `{close}`"),
+                    name.span,
+                    close,
+                )
+            }
             None => diagnostic.help("sections are `data`, `augment`, `model` and `train`"),
         };
         self.diagnostics.push(diagnostic);

@@ -111,7 +111,8 @@ impl Checker<'_> {
             }
             .check(&declared.data.settings, section),
             None => {
-                diagnostics.push(missing("data", end, "write `data { train = csv(\"file.csv\", target = label) }`"));
+                let help = "write `data { train = csv(\"file.csv\", target = label) }`";
+                diagnostics.extend(missing(declared, "data", help));
                 None
             }
         };
@@ -243,7 +244,7 @@ impl Checker<'_> {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> (Vec<ModelNode>, Vec<program::Stage>, Option<Flow>) {
         let Some(section) = &declared.model else {
-            diagnostics.push(missing("model", declared.end, "write `model { flatten -> linear(classes) }`"));
+            diagnostics.extend(missing(declared, "model", "write `model { flatten -> linear(classes) }`"));
             return (Vec::new(), Vec::new(), None);
         };
         let mut nodes = Vec::new();
@@ -271,7 +272,7 @@ impl Checker<'_> {
     ) -> Option<Made<T>> {
         if declared.settings.iter().all(|setting| setting.name.text != name) {
             let help = format!("write `{name} = {}`", table[0].name);
-            diagnostics.push(missing(name, declared.end, &help));
+            diagnostics.extend(missing(declared, name, &help));
             return None;
         }
         self.optional(declared, scope, name, table, diagnostics)
@@ -427,10 +428,10 @@ impl Checker<'_> {
             let message = format!("`{on}` is not measured after an epoch");
             let mut diagnostic = Diagnostic::error(MONITOR, span, message).label("watched here");
             diagnostic = match did_you_mean(&on, known.iter().map(String::as_str)) {
-                Some(close) => diagnostic.help(format!("a similar metric is `{close}`")),
-                None if split == "val" && !splits.contains(&"val") => {
+                _ if split == "val" && !splits.contains(&"val") => {
                     diagnostic.help("add `val = split(train, 10%)` to `data`")
                 }
+                Some(close) => diagnostic.help(format!("a similar metric is `{close}`")),
                 None => diagnostic.help(format!("measured are `{}`", known.join("`, `"))),
             };
             diagnostics.push(diagnostic);
@@ -475,8 +476,14 @@ fn as_call<'a>(
     call
 }
 
-fn missing(name: &str, end: Span, help: &str) -> Diagnostic {
-    Diagnostic::error(MISSING, end, format!("the pipeline has no `{name}`")).label("the file ends here").help(help)
+/// The diagnostic for a section or setting that every pipeline has, unless a misspelt name has been reported for it.
+fn missing(declared: &Declarations, name: &str, help: &str) -> Option<Diagnostic> {
+    let close = |setting: &&crate::syntax::ast::Setting| did_you_mean(&setting.name.text, TOP_SETTINGS) == Some(name);
+    if declared.misspelt.contains(&name) || declared.settings.iter().any(|setting| close(&setting)) {
+        return None;
+    }
+    let message = format!("the pipeline has no `{name}`");
+    Some(Diagnostic::error(MISSING, declared.end, message).label("the file ends here").help(help))
 }
 
 fn unknown_setting(name: &Name) -> Diagnostic {

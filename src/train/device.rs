@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::memory::{Limits, OutOfMemory, check_memory};
 use super::prepare::Prepared;
 use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gpu};
 use crate::check::program::{Devices, Program};
@@ -10,16 +11,27 @@ use crate::formats::{Dataset, Samples, Targets};
 use crate::ir::DataInfo;
 use crate::ir::graph::count;
 
+/// Why a device cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is none, or it fails.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// It is too small.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
+}
+
 /// Opens a session with the program's data on it. `threads` is for the CPU executor; all cores if `None`.
 ///
 /// # Errors
-/// When there is no such device, or it cannot hold the program.
+/// When there is no such device, or it cannot hold the program, which is known before anything is allocated.
 pub fn open_session(
     program: &Program,
     prepared: &Prepared,
     loaded: &Loaded,
     threads: Option<usize>,
-) -> Result<Box<dyn Session>, BackendError> {
+) -> Result<Box<dyn Session>, OpenError> {
     let data = resident_data(program, prepared, loaded);
     let setup = Setup { plans: &prepared.plans, states: &prepared.states, data: &data };
     let adapter = match &program.train.devices {
@@ -29,10 +41,12 @@ pub fn open_session(
         Devices::Named(name) => Some(gpu::select(name)?),
         Devices::Index(index) => Some(gpu::select(&index.to_string())?),
     };
-    match adapter {
-        Some(adapter) => gpu::open(&setup, &adapter),
-        None => cpu::open(&setup, threads),
-    }
+    let limits = adapter.as_ref().map_or_else(Limits::of_cpu, Limits::of_adapter);
+    check_memory(program, prepared, &limits)?;
+    Ok(match adapter {
+        Some(adapter) => gpu::open(&setup, &adapter)?,
+        None => cpu::open(&setup, threads)?,
+    })
 }
 
 /// The bytes of the data sets that the plans read, each once.

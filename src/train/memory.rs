@@ -1,68 +1,130 @@
-//! Whether a training fits in the memory of its device, and with which batch it would.
+//! Whether a program fits its device, known before anything is allocated.
 
-use super::prepare::{Prepared, prepare_steps, specs_with_batch};
+use super::prepare::{Prepared, prepare_batch};
+use crate::backend::gpu::Adapter;
 use crate::check::program::Program;
-use crate::plan::Tensor;
-use crate::report::table::bytes;
 
-/// A training that needs more memory than there is.
+/// What a device can hold, in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// The device's name.
+    pub device: String,
+    /// All of it, if that is known.
+    pub total: Option<u64>,
+    /// The largest arena, if there is a limit of its own.
+    pub arena: Option<u64>,
+}
+
+/// A program does not fit its device.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("the training needs {}, there is {}; {}", bytes(*needed), bytes(*limit), advice(largest, *batch))]
-pub struct DoesNotFit {
-    /// Bytes that it needs.
-    pub needed: u64,
-    /// Bytes that there are.
-    pub limit: u64,
-    /// The largest tensors, largest first.
-    pub largest: Vec<Tensor>,
-    /// The largest batch with which it fits; `None` where not even the smallest does.
-    pub batch: Option<usize>,
+#[error(
+    "the training needs {needed} of {what} on `{device}`, which has {available}; the largest tensors are {tensors}; {advice}"
+)]
+pub struct OutOfMemory {
+    /// What is short: memory, or memory in one piece.
+    pub what: &'static str,
+    /// What is needed, with its unit.
+    pub needed: String,
+    /// What there is, with its unit.
+    pub available: String,
+    /// The device.
+    pub device: String,
+    /// The largest tensors with their sizes.
+    pub tensors: String,
+    /// What would fit.
+    pub advice: String,
 }
 
-/// How many tensors a message names.
-const NAMED: usize = 3;
+impl Limits {
+    /// Of the machine's main memory: what the system says is available.
+    pub fn of_cpu() -> Limits {
+        Limits { device: "CPU".to_owned(), total: available_memory(), arena: None }
+    }
 
-fn advice(largest: &[Tensor], batch: Option<usize>) -> String {
-    let named = |tensor: &Tensor| format!("{} ({})", tensor.name, bytes(tensor.bytes as u64));
-    let named: Vec<String> = largest.iter().take(NAMED).map(named).collect();
-    let fix = match batch {
-        Some(batch) => format!("`batch = {batch}` fits"),
-        None => "no batch fits, the model or the data is too large".to_owned(),
-    };
-    format!("the largest tensors are {}; {fix}", named.join(", "))
-}
-
-impl Prepared {
-    /// Whether a training fits in so many bytes.
-    ///
-    /// # Errors
-    /// When it does not: what takes most, and the largest batch that fits, found by planning smaller ones.
-    pub fn check_memory(&self, program: &Program, limit: u64) -> Result<(), DoesNotFit> {
-        let needed = self.memory().total();
-        if needed <= limit {
-            return Ok(());
-        }
-        let mut largest = self.largest_tensors();
-        largest.truncate(NAMED);
-        Err(DoesNotFit { needed, limit, largest, batch: largest_batch(program, limit) })
+    /// Of an adapter: its largest buffer that a kernel can see. How much memory it has in all is not to be found out.
+    pub fn of_adapter(adapter: &Adapter) -> Limits {
+        let arena = adapter.max_binding_bytes.min(adapter.max_buffer_bytes);
+        Limits { device: adapter.name.clone(), total: None, arena: Some(arena) }
     }
 }
 
-/// The largest batch below the program's with which it needs at most so many bytes.
-fn largest_batch(program: &Program, limit: u64) -> Option<usize> {
-    let parts = program.train.accumulate;
-    let fits = |micro: usize| {
-        let specs = specs_with_batch(program, micro * parts);
-        prepare_steps(program, &specs).memory().total() <= limit
+/// Bytes that can be taken without swapping; `None` where the system does not say.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Refuses a program that does not fit.
+///
+/// # Errors
+/// When it does not, naming its largest tensors and the largest batch that would fit.
+pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> Result<(), OutOfMemory> {
+    let Some((what, needed, available)) = excess(prepared, limits) else { return Ok(()) };
+    let tensors: Vec<String> = prepared
+        .largest_tensors()
+        .iter()
+        .take(3)
+        .map(|tensor| format!("{} ({})", tensor.name, show(tensor.bytes as u64)))
+        .collect();
+    let advice = match largest_batch(program, limits) {
+        Some(batch) => format!("a batch of {batch} would fit, or `accumulate`, which processes a batch in parts"),
+        None => "no batch would fit: make the model or the data smaller".to_owned(),
     };
-    if program.micro_batch() < 2 || !fits(1) {
+    Err(OutOfMemory {
+        what,
+        needed: show(needed),
+        available: show(available),
+        device: limits.device.clone(),
+        tensors: tensors.join(", "),
+        advice,
+    })
+}
+
+fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u64)> {
+    let memory = prepared.memory();
+    let in_all = limits.total.filter(|&total| memory.total() > total);
+    let in_one = limits.arena.filter(|&arena| memory.arena > arena);
+    match (in_all, in_one) {
+        (Some(total), _) => Some(("memory", memory.total(), total)),
+        (None, Some(arena)) => Some(("memory in one piece", memory.arena, arena)),
+        (None, None) => None,
+    }
+}
+
+/// The largest batch up to the program's that fits, in as many parts as the program's: what one part takes is halved
+/// until it fits, then grown by bisection.
+fn largest_batch(program: &Program, limits: &Limits) -> Option<usize> {
+    let fits = |batch: usize| excess(&prepare_batch(program, batch), limits).is_none();
+    let micro = program.micro_batch();
+    let (mut low, mut high) = (micro / 2, micro);
+    while low > 0 && !fits(low) {
+        (low, high) = (low / 2, low);
+    }
+    if low == 0 {
         return None;
     }
-    // Memory grows with the batch, but for the last batch's rest: what is offered has itself been planned.
-    let (mut best, mut too_large) = (1, program.micro_batch());
-    while too_large - best > 1 {
-        let middle = best.midpoint(too_large);
-        if fits(middle) { best = middle } else { too_large = middle }
+    // Near enough: one part in sixteen.
+    while high - low > (low / 16).max(1) {
+        let middle = low + (high - low) / 2;
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
     }
-    Some(best * parts)
+    // A batch that its parts do not divide would be refused.
+    Some(low * program.train.accumulate)
+}
+
+fn show(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }

@@ -50,17 +50,17 @@ impl Memory {
 
 /// Lowers, optimizes and plans the steps that a training needs.
 pub fn prepare(program: &Program) -> Prepared {
-    prepare_steps(program, &training_specs(program))
+    prepare_steps(program, &training_specs(program, program.train.batch, program.micro_batch()))
+}
+
+/// As [`prepare`], with another batch that is processed in one part.
+pub fn prepare_batch(program: &Program, batch: usize) -> Prepared {
+    prepare_steps(program, &training_specs(program, batch, batch))
 }
 
 /// The steps of a training: updates, parts of updates, and the evaluation of every other split, each with the size
 /// of its last batch.
-pub fn training_specs(program: &Program) -> Vec<StepSpec> {
-    specs_with_batch(program, program.train.batch)
-}
-
-/// [`training_specs`] as they would be with another batch.
-pub(super) fn specs_with_batch(program: &Program, batch: usize) -> Vec<StepSpec> {
+fn training_specs(program: &Program, batch: usize, micro: usize) -> Vec<StepSpec> {
     let mut specs: Vec<StepSpec> = Vec::new();
     let mut add = |mode, split: &str, batch: usize| {
         let spec = StepSpec { mode, split: split.to_owned(), batch };
@@ -68,10 +68,9 @@ pub(super) fn specs_with_batch(program: &Program, batch: usize) -> Vec<StepSpec>
             specs.push(spec);
         }
     };
-    let micro = batch / program.train.accumulate;
     let rows = program.data.splits[0].rows;
     add(Mode::Update, "train", micro);
-    if program.train.accumulate > 1 {
+    if batch > micro {
         add(Mode::Accumulate, "train", micro);
     }
     if !program.train.drop_last {

@@ -263,7 +263,7 @@ impl Run<'_> {
         let update = update_of(self.program, part);
         let place = format!("at step {} (epoch {epoch}, update {} of {steps})", update + 1, update % steps + 1);
         let tensor = diagnose(self.program, self.prepared, self.loaded, self.session, part)?;
-        Ok(Some(format!("the loss was not finite {place}: first non-finite tensor: {tensor}")))
+        Ok(Some(format!("the loss was not finite {place}: first {tensor}")))
     }
 
     /// Measures, reports, keeps the best and the last.
@@ -274,7 +274,7 @@ impl Run<'_> {
         if let Some(name) = checkpoint::first_non_finite(&self.prepared.states, &last) {
             let place = format!("after step {} (epoch {epoch})", self.step);
             return Ok(Next::Diverged(format!(
-                "the weights were not finite {place}: first non-finite tensor: `{name}`; lower the learning rate"
+                "the weights were not finite {place}: first `{name}`; lower the learning rate"
             )));
         }
         let mut metrics = Vec::new();

@@ -1,6 +1,8 @@
 //! Tests of the whole: one binary, one module a subject.
 
 mod cli;
+mod diagnostics;
+mod failures;
 mod floors;
 mod harness;
 mod operations;

@@ -27,6 +27,10 @@ item! {
 }
 
 impl Layer for BatchNorm {
+    fn needs_batch(&self) -> bool {
+        true
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         match input.shape[..] {
             [_] | [_, _, _] => Ok(Type::features(input.shape.clone())),

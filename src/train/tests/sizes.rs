@@ -5,6 +5,7 @@ use crate::ir::DType;
 use crate::ir::graph::{Init, StateInfo, StateKind};
 use crate::lower::Mode;
 use crate::train::initialize::initial_words;
+use crate::train::memory::{Limits, check_memory};
 
 fn weight(name: &str, init: Init) -> StateInfo {
     let (name, shape) = (name.to_owned(), vec![100, 200]);
@@ -71,21 +72,22 @@ fn every_size_is_prepared_once() {
 }
 
 #[test]
-fn what_does_not_fit_comes_with_a_batch_that_does() {
+fn a_batch_that_fits_is_one_that_the_parts_divide() {
     let data = "train = csv(\"data.csv\", target = class)";
-    let model = "linear(64) -> relu\nlinear(classes)";
-    let text = |batch: usize| pipeline(data, model, "loss = cross_entropy", &format!("epochs = 1\nbatch = {batch}"));
-    let case = Case::new(&text(256), &blobs(1024));
-    let memory = case.prepared.memory();
-    assert_eq!(case.prepared.check_memory(&case.program, memory.total()), Ok(()));
-    let limit = memory.total() - memory.arena / 2;
-    let error = case.prepared.check_memory(&case.program, limit).unwrap_err();
-    let batch = error.batch.unwrap();
-    assert!((64..256).contains(&batch), "{batch}");
-    let fits = |batch| Case::new(&text(batch), &blobs(1024)).prepared.memory().total() <= limit;
-    assert!(fits(batch) && !fits(batch + 1));
-    assert_eq!((error.needed, error.limit, error.largest.len()), (memory.total(), limit, 3));
-    assert!(error.to_string().ends_with(&format!("; `batch = {batch}` fits")), "{error}");
-    let error = case.prepared.check_memory(&case.program, 100).unwrap_err();
-    assert_eq!(error.batch, None);
+    let text = |batch: usize, accumulate: usize| {
+        let train = format!("epochs = 1\nbatch = {batch}\naccumulate = {accumulate}");
+        pipeline(data, "linear(64) -> relu\nlinear(classes)", "loss = cross_entropy", &train)
+    };
+    for accumulate in [1, 3] {
+        let case = Case::new(&text(768, accumulate), &blobs(1024));
+        let memory = case.prepared.memory();
+        let total = Some(memory.total() - memory.arena / 2);
+        let limits = Limits { device: "small".to_owned(), total, arena: None };
+        let error = check_memory(&case.program, &case.prepared, &limits).unwrap_err();
+        let batch: usize = error.advice.split(' ').find_map(|word| word.parse().ok()).unwrap();
+        assert!((192..768).contains(&batch), "{error}");
+        // It compiles, and fits.
+        let smaller = Case::new(&text(batch, accumulate), &blobs(1024));
+        assert_eq!(check_memory(&smaller.program, &smaller.prepared, &limits), Ok(()));
+    }
 }
