@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::check::program::Program;
 use crate::formats::atomic::write_atomic;
 use crate::formats::safetensors::{Element, Tensor, Tensors, write};
 use crate::formats::{Disk, FormatError};
@@ -25,6 +26,10 @@ pub struct Meta {
     pub step: u64,
     /// The seed of the training.
     pub seed: u64,
+    /// The monitored metric and its best value so far, if it has been measured.
+    pub monitor: Option<(String, f64)>,
+    /// What [`pipeline_sha256`] gives for the pipeline.
+    pub pipeline: String,
 }
 
 /// Why a checkpoint cannot be read or written.
@@ -71,6 +76,28 @@ pub fn weights_sha256(states: &States, snapshot: &Snapshot) -> String {
     hex(&hash.finalize())
 }
 
+/// SHA-256 over every resolved setting but `devices`, which changes where a training runs and not what it is.
+pub fn pipeline_sha256(program: &Program) -> String {
+    let mut hash = Sha256::new();
+    for setting in program.resolved.iter().filter(|setting| (setting.section, &*setting.name) != ("train", "devices")) {
+        for text in [setting.section, &setting.name, &setting.value] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+    }
+    hex(&hash.finalize())
+}
+
+/// The first weight or buffer, by name, with an element that is not finite.
+pub fn first_non_finite<'a>(states: &States, snapshot: &'a Snapshot) -> Option<&'a str> {
+    let is_bad = |name: &str, words: &[u32]| {
+        let info = states.find(name).map(|id| states.info(id));
+        let is_model = info.is_some_and(|info| info.dtype == DType::F32 && is_kept(info.kind, false));
+        is_model && words.iter().any(|&word| !f32::from_bits(word).is_finite())
+    };
+    snapshot.iter().find(|(name, words)| is_bad(name, words)).map(|(name, _)| name.as_str())
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -97,13 +124,18 @@ pub fn save(path: &Path, states: &States, snapshot: &Snapshot, meta: &Meta) -> R
             Some((name.as_str(), Tensor { dtype, shape: &info.shape, data: bytemuck::cast_slice(words) }))
         })
         .collect();
-    let metadata = [
+    let mut metadata = BTreeMap::from([
         ("format".to_owned(), FORMAT.to_string()),
         ("epoch".to_owned(), meta.epoch.to_string()),
         ("step".to_owned(), meta.step.to_string()),
         ("seed".to_owned(), meta.seed.to_string()),
-    ];
-    Ok(write_atomic(path, &write(&tensors, &metadata.into_iter().collect()))?)
+        ("pipeline".to_owned(), meta.pipeline.clone()),
+    ]);
+    if let Some((name, value)) = &meta.monitor {
+        metadata.insert("monitor".to_owned(), name.clone());
+        metadata.insert("monitor_value".to_owned(), value.to_string());
+    }
+    Ok(write_atomic(path, &write(&tensors, &metadata))?)
 }
 
 /// Reads a checkpoint of a model with these states.
@@ -113,15 +145,27 @@ pub fn save(path: &Path, states: &States, snapshot: &Snapshot, meta: &Meta) -> R
 pub fn load(path: &Path, states: &States, with_optimizer: bool) -> Result<(Snapshot, Meta), CheckpointError> {
     let file = Tensors::read(&Disk, path)?;
     let malformed = |reason: String| CheckpointError::Malformed { path: path.to_path_buf(), reason };
-    let number = |name: &str| {
-        let text = file.metadata.get(name).ok_or_else(|| malformed(format!("it has no `{name}`")))?;
-        text.parse::<u64>().map_err(|_| malformed(format!("its `{name}` is not a whole number")))
-    };
+    let text = |name: &str| file.metadata.get(name).ok_or_else(|| malformed(format!("it has no `{name}`")));
+    let number =
+        |name: &str| text(name)?.parse::<u64>().map_err(|_| malformed(format!("its `{name}` is not a whole number")));
     let format = number("format")?;
     if format > u64::from(FORMAT) {
         return Err(malformed(format!("it was written by format {format}, this reads up to {FORMAT}")));
     }
-    let meta = Meta { epoch: number("epoch")? as usize, step: number("step")?, seed: number("seed")? };
+    let monitor = match (file.metadata.get("monitor"), file.metadata.get("monitor_value")) {
+        (Some(name), Some(value)) => {
+            let value = value.parse().map_err(|_| malformed("its `monitor_value` is not a number".to_owned()))?;
+            Some((name.clone(), value))
+        }
+        _ => None,
+    };
+    let meta = Meta {
+        epoch: number("epoch")? as usize,
+        step: number("step")?,
+        seed: number("seed")?,
+        monitor,
+        pipeline: text("pipeline")?.clone(),
+    };
     let reason = differences(&file, states, with_optimizer);
     if !reason.is_empty() {
         return Err(CheckpointError::Mismatch { path: path.to_path_buf(), reason: reason.join("; ") });
@@ -152,7 +196,8 @@ fn differences(file: &Tensors, states: &States, with_optimizer: bool) -> Vec<Str
             Some(_) => {}
         }
     }
-    for name in file.names().filter(|name| !name.starts_with("optimizer.")) {
+    // Whoever wants no optimizer does not mind what it kept.
+    for name in file.names().filter(|name| with_optimizer || !name.starts_with("optimizer.")) {
         if states.find(name).is_none() {
             all.push(format!("`{name}` is not in the model"));
         }

@@ -9,12 +9,16 @@ use crate::data::load::Loaded;
 use crate::formats::{Dataset, Samples, Targets};
 use crate::ir::graph::count;
 use crate::ir::interpret::{Environment, Tensor, interpret};
-use crate::ir::{DType, Graph, Op, StateId, StateKind, Value};
+use crate::ir::{DType, Graph, InputId, InputInfo, Node, Op, StateId, StateKind, Value};
 use crate::library::StepContext;
 use crate::lower::lower;
+use crate::plan::Plan;
 
-/// Steps with more work than this are not computed again: the interpreter is slow and obvious.
-const MAX_WORK: u64 = 2_000_000_000;
+/// Steps with more multiply-adds than half of this are not computed again: the interpreter is slow and obvious.
+const MOST_OPERATIONS: u64 = 400_000_000;
+
+/// Nor are steps whose values have more elements than this, of 8 bytes each.
+const MOST_ELEMENTS: usize = 1 << 26;
 
 /// The update that a part of an update belongs to.
 pub(super) fn update_of(program: &Program, part: u32) -> u64 {
@@ -49,12 +53,11 @@ pub(super) fn diagnose(
     let mut states = Vec::new();
     for (index, info) in prepared.states.infos().iter().enumerate() {
         let words = session.read_state(StateId(index as u32))?;
-        // Sums of metrics have the bad loss in them already; the step is computed as from 0.
-        let is_metric = info.kind == StateKind::Metric;
-        let values: Vec<f64> =
-            words.iter().map(|&word| if is_metric { 0.0 } else { number(word, info.dtype) }).collect();
-        if values.iter().any(|value| !value.is_finite()) && info.kind == StateKind::Weight {
-            return Ok(format!("the weight `{}` is not finite; lower the learning rate", info.name));
+        let values: Vec<f64> = words.iter().map(|&word| number(word, info.dtype)).collect();
+        // Sums of metrics already have the loss that was not finite, and no other value comes from them.
+        let values = if info.kind == StateKind::Metric { vec![0.0; values.len()] } else { values };
+        if info.kind == StateKind::Weight && values.iter().any(|value| !value.is_finite()) {
+            return Ok(format!("the weight `{}`; lower the learning rate", info.name));
         }
         states.push(Tensor::new(&info.shape, values));
     }
@@ -63,12 +66,12 @@ pub(super) fn diagnose(
     let train = &program.train;
     let rows = &loaded.rows[0];
     let Ok(mut sampler) = Sampler::new(rows.len(), train.batch, train.drop_last, train.seed) else {
-        return Ok("the loss itself".to_owned());
+        return Ok("the loss".to_owned());
     };
     sampler.shuffle((update / shape.steps_per_epoch) as u32 + 1);
     let batch = sampler.batch((update % shape.steps_per_epoch) as usize);
     let Some(part_rows) = batch.chunks(program.micro_batch()).nth(position) else {
-        return Ok("the loss itself".to_owned());
+        return Ok("the loss".to_owned());
     };
     let samples: Vec<u32> = part_rows.iter().map(|&index| rows[index as usize]).collect();
     let step = prepared
@@ -80,36 +83,36 @@ pub(super) fn diagnose(
     let mut words = Vec::new();
     let plan = &prepared.plans[step.plan];
     let context = StepContext { step: update, lr };
-    append(&mut words, plan, step, train.seed, &StepInputs { rows: &samples, number: part, share: 1.0, context });
-    let work: u64 = plan.kernels.iter().map(crate::plan::Kernel::flops).sum();
-    if work > MAX_WORK {
-        return Ok(
-            "the step is too large to be computed again for the first tensor; lower the learning rate".to_owned()
-        );
-    }
+    let share = samples.len() as f32 / batch.len() as f32;
+    append(&mut words, plan, step, train.seed, &StepInputs { rows: &samples, number: part, share, context });
 
     let mut known = prepared.states.clone();
     let mut graph = lower(program, &step.spec, &mut known).graph;
-    shrink_data(&mut graph, &samples);
-    let inputs = plan
-        .step
-        .inputs
-        .iter()
-        .zip(&graph.inputs)
-        .map(|((_, offset, length, dtype), info)| {
-            let values = words[*offset..offset + length].iter().map(|&word| number(word, *dtype)).collect();
-            Tensor::new(&info.shape, values)
-        })
-        .collect::<Vec<Tensor>>();
-    let inputs = renumbered(&graph, inputs);
+    read_batch_only(&mut graph, samples.len());
+    let operations: u64 = plan.kernels.iter().map(crate::plan::Kernel::flops).sum();
+    let elements: usize = graph.nodes.iter().map(|node| count(&node.shape)).sum();
+    if operations > MOST_OPERATIONS || elements > MOST_ELEMENTS {
+        return Ok("the loss (the step is too large to be computed again for the tensor before it); \
+                   lower the learning rate"
+            .to_owned());
+    }
+    let inputs = graph.inputs.iter().map(|info| input(plan, &words, info)).collect();
     let dataset = &loaded.datasets[program.data.splits[0].source];
     let data = graph.data.iter().map(|info| rows_of(dataset, &info.name, &info.shape, &samples)).collect();
     let values = interpret(&graph, &Environment { states, data, inputs });
     Ok(match first_overflow(&graph, &values) {
-        Some(value) => {
-            format!("first {}; lower the learning rate or look at the data", describe(program, &graph, value))
-        }
-        None => "all tensors are finite when computed in f64; lower the learning rate".to_owned(),
+        Some(value) => format!("{}; lower the learning rate or look at the data", describe(program, &graph, value)),
+        None => "the loss, on this device only: computed again in f64 it is finite".to_owned(),
+    })
+}
+
+/// The first value with an element that is not finite or too large for an `f32`, as which a device has it.
+fn first_overflow(graph: &Graph, values: &[Tensor]) -> Option<Value> {
+    let is_bad = |number: &f64| number.is_nan() || number.abs() > f64::from(f32::MAX);
+    graph.values().find(|&value| {
+        // Constants are meant to be what they are.
+        let meant = matches!(graph.node(value).op, Op::Constant(_));
+        !meant && values[value.index()].data.iter().any(is_bad)
     })
 }
 
@@ -117,29 +120,42 @@ fn number(word: u32, dtype: DType) -> f64 {
     if dtype == DType::U32 { f64::from(word) } else { f64::from(f32::from_bits(word)) }
 }
 
-/// Lets the graph read the batch's own rows instead of the whole data set, which as f64 would be large.
-fn shrink_data(graph: &mut Graph, samples: &[u32]) {
-    for info in &mut graph.data {
-        info.shape[0] = samples.len();
-    }
+/// The name of the input that numbers the rows of the batch itself.
+const PLACES: &str = "places";
+
+/// Lets the graph read the batch's own rows instead of the whole data set, which as f64 would be large. Random numbers
+/// are still drawn by the rows' own numbers.
+fn read_batch_only(graph: &mut Graph, samples: usize) {
+    let id = InputId(graph.inputs.len() as u32);
+    graph.inputs.push(InputInfo { name: PLACES.to_owned(), shape: vec![samples], dtype: DType::U32 });
+    let shift = |value: &mut Value| value.0 += 1;
     for node in &mut graph.nodes {
-        if matches!(node.op, Op::Data(_)) {
-            node.shape[0] = samples.len();
+        node.operands.iter_mut().for_each(shift);
+        match node.op {
+            Op::Data(_) => node.shape[0] = samples,
+            Op::GatherRows | Op::SampleImage { .. } => node.operands[1] = Value(0),
+            _ => {}
         }
     }
+    graph.updates.iter_mut().for_each(|(_, value)| shift(value));
+    graph.names.iter_mut().for_each(|(value, _)| shift(value));
+    let places = Node { op: Op::Input(id), operands: vec![], shape: vec![samples], dtype: DType::U32, layer: None };
+    graph.nodes.insert(0, places);
+    graph.data.iter_mut().for_each(|info| info.shape[0] = samples);
 }
 
-/// The inputs with the rows of the batch numbered from 0, as the shrunk data has them.
-///
-/// Augmentations draw by the number of a sample; a batch computed again draws others. What is not finite does not
-/// come from them.
-fn renumbered(graph: &Graph, mut inputs: Vec<Tensor>) -> Vec<Tensor> {
-    for (info, tensor) in graph.inputs.iter().zip(&mut inputs) {
-        if info.name == "rows" {
-            tensor.data = (0..count(&info.shape)).map(|row| row as f64).collect();
-        }
+/// An input of the step as its row has it; what the passes have found to be unused is 0.
+fn input(plan: &Plan, words: &[u32], info: &InputInfo) -> Tensor {
+    let size = count(&info.shape);
+    if info.name == PLACES {
+        return Tensor::new(&info.shape, (0..size).map(|place| place as f64).collect());
     }
-    inputs
+    let found = plan.step.inputs.iter().find(|(name, ..)| *name == info.name);
+    let data = found.map_or_else(
+        || vec![0.0; size],
+        |(_, offset, length, dtype)| words[*offset..offset + length].iter().map(|&word| number(word, *dtype)).collect(),
+    );
+    Tensor::new(&info.shape, data)
 }
 
 fn rows_of(dataset: &Dataset, name: &str, shape: &[usize], samples: &[u32]) -> Tensor {
@@ -160,15 +176,6 @@ fn rows_of(dataset: &Dataset, name: &str, shape: &[usize], samples: &[u32]) -> T
         }
     };
     Tensor::new(shape, data)
-}
-
-/// The first value with an element that is not finite, or too large for single precision.
-fn first_overflow(graph: &Graph, values: &[Tensor]) -> Option<Value> {
-    let fits = |value: &f64| value.abs() <= f64::from(f32::MAX);
-    graph.values().find(|&value| {
-        let is_constant = matches!(graph.node(value).op, Op::Constant(_));
-        !is_constant && !values[value.index()].data.iter().all(fits)
-    })
 }
 
 fn describe(program: &Program, graph: &Graph, value: Value) -> String {

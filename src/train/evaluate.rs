@@ -1,6 +1,6 @@
 //! Measures a split.
 
-use super::feed::{StepInputs, append};
+use super::feed::{Queue, StepInputs};
 use super::prepare::Prepared;
 use crate::backend::{BackendError, Session};
 use crate::check::program::Program;
@@ -36,28 +36,14 @@ pub fn evaluate(
     rows: &[u32],
 ) -> Result<Measured, BackendError> {
     reset(program, prepared, session, split)?;
-    let batch = program.micro_batch().min(rows.len());
-    let mut words = Vec::new();
+    let mut queue = Queue::default();
     let context = StepContext { step: 0, lr: 0.0 };
-    let whole = prepared.step(Mode::Evaluate, split, batch);
-    let chunks = rows.chunks_exact(batch);
-    let rest = chunks.remainder();
-    // A few rows at a time keep the buffer small; the device is given the next ones while it works.
-    for group in rows[..rows.len() - rest.len()].chunks(batch * 64) {
-        words.clear();
-        for rows in group.chunks(batch) {
-            let inputs = StepInputs { rows, number: 0, share: 1.0, context };
-            append(&mut words, &prepared.plans[whole.plan], whole, program.train.seed, &inputs);
-        }
-        session.run(whole.plan, &words)?;
+    for part in rows.chunks(program.micro_batch().max(1)) {
+        let step = prepared.step(Mode::Evaluate, split, part.len());
+        let inputs = StepInputs { rows: part, number: 0, share: 1.0, context };
+        queue.push(session, prepared, step, program.train.seed, &inputs)?;
     }
-    if !rest.is_empty() {
-        let last = prepared.step(Mode::Evaluate, split, rest.len());
-        words.clear();
-        let inputs = StepInputs { rows: rest, number: 0, share: 1.0, context };
-        append(&mut words, &prepared.plans[last.plan], last, program.train.seed, &inputs);
-        session.run(last.plan, &words)?;
-    }
+    queue.flush(session)?;
     read(program, prepared, session, split, rows.len())
 }
 

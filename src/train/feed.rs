@@ -1,10 +1,11 @@
-//! The rows that the host gives a device for its steps.
+//! The rows that the host gives a device for its steps, several steps at a time.
 
+use crate::backend::{BackendError, Session};
 use crate::ir::random::split_seed;
 use crate::library::StepContext;
 use crate::plan::Plan;
 
-use super::prepare::PreparedStep;
+use super::prepare::{Prepared, PreparedStep};
 
 /// What one step is given.
 pub(super) struct StepInputs<'a> {
@@ -16,6 +17,44 @@ pub(super) struct StepInputs<'a> {
     pub share: f32,
     /// For the scalars of the optimizer.
     pub context: StepContext,
+}
+
+/// Words that wait for the device; more would only take memory.
+const MOST_WORDS: usize = 1 << 18;
+
+/// Steps of one plan that wait to be given to the device together.
+#[derive(Default)]
+pub(super) struct Queue {
+    plan: usize,
+    words: Vec<u32>,
+}
+
+impl Queue {
+    /// Adds a step. Steps of another plan that wait go to the device first, so that the order stays.
+    pub fn push(
+        &mut self,
+        session: &mut dyn Session,
+        prepared: &Prepared,
+        step: &PreparedStep,
+        seed: u64,
+        inputs: &StepInputs,
+    ) -> Result<(), BackendError> {
+        if self.plan != step.plan || self.words.len() >= MOST_WORDS {
+            self.flush(session)?;
+            self.plan = step.plan;
+        }
+        append(&mut self.words, &prepared.plans[step.plan], step, seed, inputs);
+        Ok(())
+    }
+
+    /// Gives the device all steps that wait.
+    pub fn flush(&mut self, session: &mut dyn Session) -> Result<(), BackendError> {
+        if !self.words.is_empty() {
+            session.run(self.plan, &self.words)?;
+            self.words.clear();
+        }
+        Ok(())
+    }
 }
 
 /// Appends one step's row.

@@ -93,7 +93,8 @@ fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u6
     }
 }
 
-/// The largest batch up to the program's that fits: halved until one does, then grown by bisection.
+/// The largest batch up to the program's that fits, in as many parts as the program's: what one part takes is halved
+/// until it fits, then grown by bisection.
 fn largest_batch(program: &Program, limits: &Limits) -> Option<usize> {
     let fits = |batch: usize| excess(&prepare_batch(program, batch), limits).is_none();
     let micro = program.micro_batch();
@@ -113,7 +114,8 @@ fn largest_batch(program: &Program, limits: &Limits) -> Option<usize> {
             high = middle;
         }
     }
-    Some(low)
+    // A batch that its parts do not divide would be refused.
+    Some(low * program.train.accumulate)
 }
 
 fn show(bytes: u64) -> String {

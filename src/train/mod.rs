@@ -7,6 +7,10 @@ pub mod evaluate;
 pub mod events;
 mod feed;
 pub mod initialize;
+mod keep;
 pub mod memory;
+mod monitor;
 pub mod prepare;
 pub mod run;
+#[cfg(test)]
+mod tests;

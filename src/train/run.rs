@@ -1,14 +1,17 @@
 //! A whole training: epochs, evaluation, the best weights, early stopping.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration as Time, Instant};
 
 use super::checkpoint::{self, CheckpointError, Meta, Snapshot};
 use super::diagnose::{diagnose, update_of};
 use super::evaluate::{self, Measured};
 use super::events::{EpochRecord, Event, Observer, Status, Summary};
-use super::feed::{StepInputs, append};
+use super::feed::{Queue, StepInputs};
 use super::initialize::initialize;
+use super::keep::Keeper;
+use super::monitor::Monitor;
 use super::prepare::Prepared;
 use crate::backend::{BackendError, Session};
 use crate::check::program::Program;
@@ -68,9 +71,11 @@ pub fn run(
         prepared,
         loaded,
         session,
-        checkpoints: checkpoints.map(Path::to_path_buf),
+        keeper: Keeper::new(checkpoints, &prepared.states),
         observer,
         monitor,
+        pipeline: checkpoint::pipeline_sha256(program),
+        queue: Queue::default(),
         step: 0,
         number: 0,
         samples: 0,
@@ -78,44 +83,18 @@ pub fn run(
         start: Instant::now(),
         best: None,
     };
-    run.train()
-}
-
-/// The metric that says which epoch is best.
-struct Monitor {
-    name: String,
-    higher_is_better: bool,
-    min_delta: f64,
-    patience: Option<u64>,
-}
-
-impl Monitor {
-    fn new(program: &Program) -> Monitor {
-        if let Some(stop) = &program.train.early_stop {
-            return Monitor {
-                name: format!("{}.{}", stop.split, stop.metric),
-                higher_is_better: stop.higher_is_better,
-                min_delta: stop.min_delta,
-                patience: Some(stop.patience.steps(program.run_shape().steps_per_epoch)),
-            };
-        }
-        let split = if program.split("val").is_some() { "val" } else { "train" };
-        let accuracy = program.metrics.iter().any(|metric| metric.item.name() == "accuracy");
-        let metric = if accuracy { "accuracy" } else { "loss" };
-        let name = format!("{split}.{metric}");
-        Monitor { name, higher_is_better: accuracy, min_delta: 0.0, patience: None }
-    }
-
-    fn is_better(&self, value: f64, best: f64) -> bool {
-        let gain = if self.higher_is_better { value - best } else { best - value };
-        gain > self.min_delta
-    }
+    let result = run.train();
+    // What was good before a failure is kept, whatever the failure.
+    let kept = run.keeper.write();
+    let summary = result?;
+    kept?;
+    Ok(summary)
 }
 
 struct Best {
     record: EpochRecord,
     value: f64,
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
 }
 
 struct Run<'a> {
@@ -123,12 +102,16 @@ struct Run<'a> {
     prepared: &'a Prepared,
     loaded: &'a Loaded,
     session: &'a mut dyn Session,
-    checkpoints: Option<PathBuf>,
+    keeper: Keeper<'a>,
     observer: &'a mut dyn Observer,
     monitor: Monitor,
-    /// Updates done.
+    /// The hash of the pipeline, for checkpoints.
+    pipeline: String,
+    /// Steps that wait for the device.
+    queue: Queue,
+    /// Updates given to the device.
     step: u64,
-    /// Parts of updates done; numbers the random streams.
+    /// Parts of updates given to the device; numbers the random streams.
     number: u32,
     /// Training samples seen.
     samples: u64,
@@ -138,11 +121,18 @@ struct Run<'a> {
     best: Option<Best>,
 }
 
-/// How an epoch ended.
+/// How the updates of an epoch ended.
 enum Ended {
     Whole,
     Diverged(String),
     Interrupted,
+}
+
+/// What comes after an epoch.
+enum Next {
+    Epoch,
+    EarlyStop,
+    Diverged(String),
 }
 
 impl Run<'_> {
@@ -158,7 +148,11 @@ impl Run<'_> {
             evaluate::reset(self.program, self.prepared, self.session, "train")?;
             let began = Instant::now();
             let seen = self.samples;
-            match self.epoch(epoch, &sampler, rows)? {
+            let ended = self.epoch(epoch, &sampler, rows)?;
+            self.session.wait()?;
+            let took = began.elapsed();
+            self.training += took;
+            match ended {
                 Ended::Whole => {}
                 Ended::Diverged(reason) => {
                     (status, failure) = (Status::Diverged, Some(reason));
@@ -166,21 +160,24 @@ impl Run<'_> {
                 }
                 Ended::Interrupted => {
                     status = Status::Interrupted;
-                    self.save_last(epoch - 1)?;
+                    self.keep_interrupted(epoch - 1)?;
                     break;
                 }
             }
-            self.session.wait()?;
-            let took = began.elapsed();
-            self.training += took;
-            epochs = epoch;
             let rate = (self.samples - seen) as f64 / took.as_secs_f64().max(1e-9);
-            if self.finish_epoch(epoch, (self.samples - seen) as usize, rate)? {
-                status = Status::EarlyStopped;
-                let best_epoch = self.best.as_ref().map_or(epoch, |best| best.record.epoch);
-                let metric = self.monitor.name.clone();
-                self.observer.event(&Event::EarlyStop { epoch, best_epoch, metric });
-                break;
+            match self.finish_epoch(epoch, (self.samples - seen) as usize, rate)? {
+                Next::Epoch => epochs = epoch,
+                Next::Diverged(reason) => {
+                    (status, failure) = (Status::Diverged, Some(reason));
+                    break;
+                }
+                Next::EarlyStop => {
+                    (status, epochs) = (Status::EarlyStopped, epoch);
+                    let best_epoch = self.best.as_ref().map_or(epoch, |best| best.record.epoch);
+                    let metric = self.monitor.name.clone();
+                    self.observer.event(&Event::EarlyStop { epoch, best_epoch, metric });
+                    break;
+                }
             }
         }
         self.summary(status, failure, epochs)
@@ -202,6 +199,7 @@ impl Run<'_> {
                 seen += samples.len();
                 self.feed(&samples)?;
             }
+            self.queue.flush(self.session)?;
             next = end;
             if self.observer.interrupted() {
                 self.session.wait()?;
@@ -222,30 +220,30 @@ impl Run<'_> {
                 reported = Instant::now();
             }
             // Chunks grow until one takes about a quarter of the time between reports.
-            if chunk_began.elapsed() < REPORT_EVERY / 8 && chunk < 1024 {
+            let took = chunk_began.elapsed();
+            if took < REPORT_EVERY / 8 && chunk < 1024 {
                 chunk *= 2;
+            } else if took > REPORT_EVERY {
+                chunk = (chunk / 2).max(1);
             }
         }
         Ok(Ended::Whole)
     }
 
-    /// Gives the device one update.
+    /// Queues one update for the device.
     fn feed(&mut self, samples: &[u32]) -> Result<(), TrainError> {
         let program = self.program;
         let optimizer = &program.optimizer.item;
         let base = optimizer.learning_rate();
         let lr = program.schedule.item.learning_rate(base, self.step, &program.run_shape());
         let context = StepContext { step: self.step, lr };
-        let parts: Vec<&[u32]> = samples.chunks(program.micro_batch()).collect();
-        let mut words = Vec::new();
-        for (index, rows) in parts.iter().enumerate() {
-            let mode = if index + 1 == parts.len() { Mode::Update } else { Mode::Accumulate };
+        let parts = samples.len().div_ceil(program.micro_batch());
+        for (index, rows) in samples.chunks(program.micro_batch()).enumerate() {
+            let mode = if index + 1 == parts { Mode::Update } else { Mode::Accumulate };
             let step = self.prepared.step(mode, "train", rows.len());
             let share = rows.len() as f32 / samples.len() as f32;
-            words.clear();
             let inputs = StepInputs { rows, number: self.number, share, context };
-            append(&mut words, &self.prepared.plans[step.plan], step, program.train.seed, &inputs);
-            self.session.run(step.plan, &words)?;
+            self.queue.push(self.session, self.prepared, step, program.train.seed, &inputs)?;
             self.number = self.number.wrapping_add(1);
         }
         self.step += 1;
@@ -265,12 +263,20 @@ impl Run<'_> {
         let update = update_of(self.program, part);
         let place = format!("at step {} (epoch {epoch}, update {} of {steps})", update + 1, update % steps + 1);
         let tensor = diagnose(self.program, self.prepared, self.loaded, self.session, part)?;
-        Ok(Some(format!("the loss was not finite {place}: {tensor}")))
+        Ok(Some(format!("the loss was not finite {place}: first {tensor}")))
     }
 
-    /// Measures, reports, keeps the best; whether training should stop.
-    fn finish_epoch(&mut self, epoch: usize, samples: usize, rate: f64) -> Result<bool, TrainError> {
+    /// Measures, reports, keeps the best and the last.
+    fn finish_epoch(&mut self, epoch: usize, samples: usize, rate: f64) -> Result<Next, TrainError> {
         let program = self.program;
+        let last = self.snapshot(self.keeper.is_on())?;
+        // An update may overflow after a loss that was finite; nothing of it is kept.
+        if let Some(name) = checkpoint::first_non_finite(&self.prepared.states, &last) {
+            let place = format!("after step {} (epoch {epoch})", self.step);
+            return Ok(Next::Diverged(format!(
+                "the weights were not finite {place}: first `{name}`; lower the learning rate"
+            )));
+        }
         let mut metrics = Vec::new();
         let train = evaluate::read(program, self.prepared, self.session, "train", samples)?;
         metrics.extend(train.means.iter().map(|(name, value)| (format!("train.{name}"), *value)));
@@ -279,7 +285,7 @@ impl Run<'_> {
             metrics.extend(val.means.iter().map(|(name, value)| (format!("val.{name}"), *value)));
         }
         let value = metrics.iter().find(|(name, _)| *name == self.monitor.name).map_or(f64::NAN, |(_, value)| *value);
-        let better = self.best.as_ref().is_none_or(|best| self.monitor.is_better(value, best.value));
+        let better = self.monitor.is_better(value, self.best.as_ref().map(|best| best.value));
         let base = program.optimizer.item.learning_rate();
         let lr = program.schedule.item.learning_rate(base, self.step.saturating_sub(1), &program.run_shape());
         let record = EpochRecord {
@@ -292,14 +298,24 @@ impl Run<'_> {
             best: better,
         };
         if better {
-            let snapshot = self.snapshot(false)?;
-            self.save("best", &snapshot, epoch)?;
-            self.best = Some(Best { record: record.clone(), value, snapshot });
+            let snapshot = Arc::new(self.weights_of(&last));
+            self.best = Some(Best { record: record.clone(), value, snapshot: Arc::clone(&snapshot) });
+            self.keeper.put("best", snapshot, self.meta(epoch));
         }
-        self.save_last(epoch)?;
+        self.keeper.put("last", Arc::new(last), self.meta(epoch));
+        self.keeper.write_some()?;
         self.observer.event(&Event::Epoch(record));
-        let since = self.best.as_ref().map_or(0, |best| self.step - best.record.step);
-        Ok(self.monitor.patience.is_some_and(|patience| since >= patience && !better))
+        let since = self.step - self.best.as_ref().map_or(0, |best| best.record.step);
+        let stops = self.monitor.patience.is_some_and(|patience| since >= patience && !better);
+        Ok(if stops { Next::EarlyStop } else { Next::Epoch })
+    }
+
+    /// What a snapshot has of the model itself.
+    fn weights_of(&self, snapshot: &Snapshot) -> Snapshot {
+        let states = &self.prepared.states;
+        let is_model =
+            |name: &str| states.find(name).is_some_and(|id| checkpoint::is_kept(states.info(id).kind, false));
+        snapshot.iter().filter(|(name, _)| is_model(name)).map(|(name, words)| (name.clone(), words.clone())).collect()
     }
 
     fn snapshot(&mut self, with_optimizer: bool) -> Result<Snapshot, TrainError> {
@@ -312,19 +328,18 @@ impl Run<'_> {
         Ok(snapshot)
     }
 
-    fn save_last(&mut self, epoch: usize) -> Result<(), TrainError> {
-        if self.checkpoints.is_none() {
-            return Ok(());
-        }
+    /// Keeps what an interrupted epoch has led to, unless an update has overflowed.
+    fn keep_interrupted(&mut self, epoch: usize) -> Result<(), TrainError> {
         let snapshot = self.snapshot(true)?;
-        self.save("last", &snapshot, epoch)
+        if checkpoint::first_non_finite(&self.prepared.states, &snapshot).is_none() {
+            self.keeper.put("last", Arc::new(snapshot), self.meta(epoch));
+        }
+        Ok(())
     }
 
-    fn save(&self, name: &str, snapshot: &Snapshot, epoch: usize) -> Result<(), TrainError> {
-        let Some(folder) = &self.checkpoints else { return Ok(()) };
-        let meta = Meta { epoch, step: self.step, seed: self.program.train.seed };
-        let path = folder.join(format!("{name}.safetensors"));
-        Ok(checkpoint::save(&path, &self.prepared.states, snapshot, &meta)?)
+    fn meta(&self, epoch: usize) -> Meta {
+        let monitor = self.best.as_ref().map(|best| (self.monitor.name.clone(), best.value));
+        Meta { epoch, step: self.step, seed: self.program.train.seed, monitor, pipeline: self.pipeline.clone() }
     }
 
     /// Restores the best weights and measures the test split with them.
