@@ -145,8 +145,11 @@ pub struct Run {
 /// `nnoptc eval`
 #[derive(Debug, Args)]
 pub struct Eval {
-    /// The run folder
+    /// The run folder, or a pipeline together with `--weights`
     pub run: PathBuf,
+    /// The checkpoint to measure, when a pipeline is given instead of a run folder
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    pub weights: Option<PathBuf>,
     /// The split: `train`, `val` or `test` [default: test, or the last that there is]
     #[arg(long, value_name = "NAME")]
     pub split: Option<String>,

@@ -194,6 +194,14 @@ fn a_run_leaves_a_folder_that_can_be_measured() {
     let output = run(&["eval", "runs/a"]);
     assert_eq!((text(&output.stdout), output.status.code()), (&*figures, Some(0)), "{}", text(&output.stderr));
 
+    // The same of the pipeline's file with a checkpoint.
+    let weights = "runs/a/checkpoints/last.safetensors";
+    let output = run(&["eval", "a.nnopt", "--weights", weights, "--device", "cpu"]);
+    assert_eq!((text(&output.stdout), output.status.code()), (&*figures, Some(0)), "{}", text(&output.stderr));
+    let output = run(&["eval", "a.nnopt"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).starts_with("error: `a.nnopt` is a pipeline, which has no weights\n"));
+
     // The resolved pipeline is the same program, and the same program gives the same weights.
     let output = run(&["run", "runs/a/resolved.nnopt", "--out", "again", "-q"]);
     assert_eq!((text(&output.stdout), text(&output.stderr)), (&*figures, ""));
