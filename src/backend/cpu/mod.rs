@@ -1,242 +1,173 @@
-//! The native executor: plans on the processor's cores, without a driver.
+//! The native executor: kernels compiled ahead to loops over bound addresses, on a pool of threads.
+//!
+//! Work is cut into parts by shapes alone, so results do not depend on the number of threads. While steps run,
+//! nothing is allocated here and no lock is taken.
 
-mod bind;
-mod fused;
+mod conv;
+mod conv_weight;
+mod depthwise;
+mod fold;
+mod isa;
 mod math;
+mod matmul;
+mod memory;
+mod pointwise;
+mod pool;
 mod pooling;
-mod products;
+mod product;
+mod program;
+mod reduce;
+mod spread;
 #[cfg(test)]
 mod tests;
-mod threads;
 mod tile;
+mod vector;
 
-use std::sync::Arc;
+use super::{BackendError, Session, Setup};
+use crate::ir::StateId;
+use crate::plan::{BufferRef, Kernel, KernelKind, Plan};
+use isa::Isa;
+use memory::{Memory, Region, Words};
+use pool::Pool;
+use pooling::{PoolKind, Pooling};
 
-use super::{BackendError, DataBytes, Session, Setup};
-use crate::ir::graph::count;
-use crate::ir::{DType, StateId};
-use crate::plan::{BufferRef, Kernel, KernelKind, Plan, Reduction, Store};
-use bind::{Aligned, Bound, Memory};
-use fused::{Level, Pointwise, Reduce, Scratch};
-use pooling::{Kind, Pool};
-use products::{Conv, Direction, MatMul};
-use threads::Threads;
+/// A kernel ready to run, in parts that do not depend on each other.
+trait Job: Send + Sync {
+    /// How many parts.
+    fn parts(&self) -> usize;
 
-/// Opens a session on the processor, with so many threads or one for each core.
-///
-/// # Errors
-/// When the system gives no memory for the plans.
-pub fn open(setup: &Setup, threads: Option<usize>) -> Result<Box<dyn Session>, BackendError> {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(Box::new(CpuSession::new(setup, threads.unwrap_or_else(cores).max(1))))
+    /// Words of scratch memory that a part needs.
+    fn scratch_words(&self) -> usize;
+
+    /// Runs a part.
+    ///
+    /// # Safety
+    /// `scratch` has [`Job::scratch_words`] words, aligned to 64 bytes, for this part alone; each part below
+    /// [`Job::parts`] is run once, and nothing else uses the session's memory meanwhile.
+    unsafe fn run_part(&self, part: usize, scratch: *mut u32);
+
+    /// Joins the results of the parts, after all of them.
+    fn finish(&self) {}
 }
 
-/// A kernel bound to memory.
-enum Work {
-    Pointwise(Pointwise),
-    Reduce(Reduce),
-    MatMul(MatMul),
-    Conv(Conv),
-    Pool(Pool),
-    Copy { from: Bound, to: Bound },
+/// Opens a session on the processor, with all its threads or as many as given.
+///
+/// # Panics
+/// When a kernel does not stay inside its buffers, which is a mistake of ours.
+pub fn open(setup: &Setup, threads: Option<usize>) -> Result<Box<dyn Session>, BackendError> {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let pool = Pool::new(threads.unwrap_or(available));
+    let isa = Isa::detect();
+    let memory = Memory::new(setup);
+    let jobs: Vec<Vec<Box<dyn Job>>> = (setup.plans.iter().enumerate())
+        .map(|(idx, plan)| {
+            let bind = |buffer: &BufferRef| memory.bind(idx, plan, buffer);
+            plan.kernels.iter().map(|kernel| compile(kernel, &bind, isa)).collect()
+        })
+        .collect();
+    let words = jobs.iter().flatten().map(|job| job.scratch_words()).max().unwrap_or(0);
+    let scratch = (0..pool.threads()).map(|_| Words::zeroed(words)).collect();
+    let row_words = setup.plans.iter().map(|plan: &Plan| plan.step.words).collect();
+    Ok(Box::new(CpuSession { jobs, row_words, scratch, memory, pool, isa }))
 }
 
 struct CpuSession {
-    threads: Threads,
-    level: Level,
-    memory: Memory,
-    /// Keeps the data sets where the kernels were told they are.
-    _data: Vec<Resident>,
-    plans: Vec<Vec<Work>>,
+    /// By plan, in order.
+    jobs: Vec<Vec<Box<dyn Job>>>,
     row_words: Vec<usize>,
-    scratch: Scratch,
+    /// By thread.
+    scratch: Vec<Words>,
+    memory: Memory,
+    pool: Pool,
+    isa: Isa,
 }
 
 impl CpuSession {
-    fn new(setup: &Setup, threads: usize) -> CpuSession {
-        let arena = setup.plans.iter().map(|plan| plan.arena_words).max().unwrap_or(0);
-        let row = setup.plans.iter().map(|plan| plan.step.words).max().unwrap_or(0);
-        let states = setup.states.infos().iter().map(|info| Aligned::new(count(&info.shape))).collect();
-        let mut memory = Memory { arena: Aligned::new(arena), states, row: Aligned::new(row) };
-        let data: Vec<Resident> = setup.data.iter().map(Resident::new).collect();
-        let plans: Vec<Vec<Work>> = setup.plans.iter().map(|plan| bind_plan(plan, &mut memory, &data)).collect();
-        let threads = Threads::new(threads);
-        let scratch = scratch_for(&plans, threads.count());
-        let row_words = setup.plans.iter().map(|plan| plan.step.words).collect();
-        CpuSession { threads, level: Level::detect(), memory, _data: data, plans, row_words, scratch }
-    }
-}
-
-/// A data set in memory, aligned to its elements.
-struct Resident {
-    name: String,
-    bytes: Bytes,
-}
-
-enum Bytes {
-    /// As it was given.
-    Shared(Arc<Vec<u8>>),
-    /// Numbers, moved to where numbers can be.
-    Moved(Aligned),
-}
-
-impl Resident {
-    fn new(set: &DataBytes) -> Resident {
-        let bytes = if set.bytes.as_ptr().addr().is_multiple_of(set.info.dtype.size()) {
-            Bytes::Shared(Arc::clone(&set.bytes))
-        } else {
-            let mut words = Aligned::new(set.bytes.len() / 4);
-            for (word, bytes) in words.words_mut().iter_mut().zip(set.bytes.as_chunks::<4>().0) {
-                *word = u32::from_ne_bytes(*bytes);
+    fn step(&mut self, plan: usize) {
+        for job in &self.jobs[plan] {
+            let parts = job.parts();
+            if parts == 1 {
+                // SAFETY: scratch memory is as large as the largest kernel needs, and this thread alone runs.
+                unsafe { job.run_part(0, self.scratch[0].start()) };
+            } else {
+                let scratch = &self.scratch;
+                // SAFETY: as above; the pool runs each part once and tells each thread its own number.
+                self.pool.run(parts, &|part, thread| unsafe { job.run_part(part, scratch[thread].start()) });
             }
-            Bytes::Moved(words)
-        };
-        Resident { name: set.info.name.clone(), bytes }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Shared(bytes) => bytes,
-            Bytes::Moved(words) => bytemuck::cast_slice(words.words()),
-        }
-    }
-}
-
-/// Memory enough for every kernel.
-fn scratch_for(plans: &[Vec<Work>], workers: usize) -> Scratch {
-    let [mut tiles, mut floats, mut partials, mut shared] = [0; 4];
-    for work in plans.iter().flatten() {
-        match work {
-            Work::Pointwise(kernel) => tiles = tiles.max(kernel.buffers()),
-            Work::Reduce(kernel) => {
-                tiles = tiles.max(kernel.buffers());
-                partials = partials.max(kernel.partials());
-            }
-            Work::Conv(kernel) => {
-                floats = floats.max(kernel.floats());
-                shared = shared.max(kernel.shared());
-            }
-            Work::MatMul(_) | Work::Pool(_) | Work::Copy { .. } => {}
-        }
-    }
-    Scratch::new(workers, tiles, floats, partials, shared)
-}
-
-fn bind_plan(plan: &Plan, memory: &mut Memory, data: &[Resident]) -> Vec<Work> {
-    let address = |id: u32| {
-        let wanted = &plan.data[id as usize];
-        let found = data.iter().find(|set| set.name == wanted.name);
-        let set = found.unwrap_or_else(|| panic!("the data set `{}` is given", wanted.name));
-        (set.bytes().as_ptr(), set.bytes().len())
-    };
-    let mut bind = |buffer: &BufferRef| memory.bind(buffer, &address);
-    plan.kernels.iter().map(|kernel| bind_kernel(kernel, &mut bind)).collect()
-}
-
-fn bind_kernel(kernel: &Kernel, bind: &mut dyn FnMut(&BufferRef) -> Bound) -> Work {
-    match &kernel.kind {
-        KernelKind::Pointwise { shape, inputs, body, stores } => {
-            let bound: Vec<Bound> = inputs.iter().map(&mut *bind).collect();
-            let stores: Vec<(Store, Bound)> = stores.iter().map(|store| (store.clone(), bind(&store.output))).collect();
-            Work::Pointwise(Pointwise::new(shape, body, &bound, &body.types(inputs), &stores))
-        }
-        KernelKind::Reduce { shape, kept, inputs, body, reductions } => {
-            let bound: Vec<Bound> = inputs.iter().map(&mut *bind).collect();
-            let reductions: Vec<(Reduction, Bound)> =
-                reductions.iter().map(|reduction| (reduction.clone(), bind(&reduction.output))).collect();
-            Work::Reduce(Reduce::new(shape, *kept, body, &bound, &body.types(inputs), &reductions))
-        }
-        KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => Work::MatMul(MatMul {
-            m: *m,
-            n: *n,
-            k: *k,
-            transpose_a: *transpose_a,
-            transpose_b: *transpose_b,
-            a: bind(a),
-            b: bind(b),
-            out: bind(out),
-        }),
-        KernelKind::Conv2d { geometry, x, weight, out } => Work::Conv(Conv {
-            geometry: *geometry,
-            direction: Direction::Forward,
-            image: bind(x),
-            weight: bind(weight),
-            output: bind(out),
-        }),
-        KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => Work::Conv(Conv {
-            geometry: *geometry,
-            direction: Direction::InputGrad,
-            image: bind(out),
-            weight: bind(weight),
-            output: bind(grad),
-        }),
-        KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => Work::Conv(Conv {
-            geometry: *geometry,
-            direction: Direction::WeightGrad,
-            image: bind(x),
-            weight: bind(out),
-            output: bind(grad),
-        }),
-        KernelKind::MaxPool { geometry, x, out } => {
-            Work::Pool(Pool { geometry: *geometry, kind: Kind::Max, x: Some(bind(x)), grad: None, out: bind(out) })
-        }
-        KernelKind::MaxPoolGrad { geometry, x, grad, out } => {
-            let (x, grad) = (Some(bind(x)), Some(bind(grad)));
-            Work::Pool(Pool { geometry: *geometry, kind: Kind::MaxGrad, x, grad, out: bind(out) })
-        }
-        KernelKind::AvgPool { geometry, x, out } => {
-            Work::Pool(Pool { geometry: *geometry, kind: Kind::Average, x: Some(bind(x)), grad: None, out: bind(out) })
-        }
-        KernelKind::AvgPoolGrad { geometry, grad, out } => {
-            let grad = Some(bind(grad));
-            Work::Pool(Pool { geometry: *geometry, kind: Kind::AverageGrad, x: None, grad, out: bind(out) })
-        }
-        KernelKind::Copy { from, to } => {
-            assert!(from.len == to.len && from.dtype != DType::U8, "copies are of equal words");
-            Work::Copy { from: bind(from), to: bind(to) }
+            job.finish();
         }
     }
 }
 
 impl Session for CpuSession {
     fn device(&self) -> String {
-        let count = self.threads.count();
-        format!("CPU, {count} thread{}, {}", if count == 1 { "" } else { "s" }, self.level.name())
+        let threads = self.pool.threads();
+        format!("CPU, {threads} thread{}, {}", if threads == 1 { "" } else { "s" }, self.isa)
     }
 
     fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
-        self.memory.states[id.index()].words_mut().copy_from_slice(words);
+        self.memory.states[id.index()].values().copy_from_slice(words);
         Ok(())
     }
 
     fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError> {
-        Ok(self.memory.states[id.index()].words().to_vec())
+        Ok(self.memory.states[id.index()].values().to_vec())
     }
 
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
         let words = self.row_words[plan];
-        // A plan without inputs runs once.
-        let steps = rows.len().checked_div(words).unwrap_or(1);
-        for step in 0..steps {
-            self.memory.row.words_mut()[..words].copy_from_slice(&rows[step * words..(step + 1) * words]);
-            for work in &self.plans[plan] {
-                match work {
-                    Work::Pointwise(kernel) => kernel.run(self.level, &self.threads, &self.scratch),
-                    Work::Reduce(kernel) => kernel.run(self.level, &self.threads, &self.scratch),
-                    Work::MatMul(kernel) => kernel.run(&self.threads),
-                    Work::Conv(kernel) => kernel.run(&self.threads, &self.scratch),
-                    Work::Pool(kernel) => kernel.run(&self.threads),
-                    Work::Copy { from, to } => {
-                        // SAFETY: nothing else runs now, and the plan copies between different buffers.
-                        unsafe { to.floats_mut(0, to.len).copy_from_slice(from.floats(0, from.len)) }
-                    }
-                }
-            }
+        if words == 0 {
+            assert!(rows.is_empty(), "a plan without inputs has no rows");
+            self.step(plan);
+            return Ok(());
+        }
+        for row in rows.chunks_exact(words) {
+            self.memory.rows[plan].values().copy_from_slice(row);
+            self.step(plan);
         }
         Ok(())
     }
 
     fn wait(&mut self) -> Result<(), BackendError> {
         Ok(())
+    }
+}
+
+fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Box<dyn Job> {
+    let bind_all = |inputs: &[BufferRef]| inputs.iter().map(bind).collect::<Vec<Region>>();
+    match &kernel.kind {
+        KernelKind::Pointwise { shape, inputs, body, stores } => {
+            let stores: Vec<_> = stores.iter().map(|store| (store.clone(), bind(&store.output))).collect();
+            Box::new(pointwise::Pointwise::new(shape, &bind_all(inputs), body, &stores, isa))
+        }
+        KernelKind::Reduce { shape, kept, inputs, body, reductions } => {
+            let reductions: Vec<_> = reductions.iter().map(|it| (it.clone(), bind(&it.output))).collect();
+            Box::new(reduce::Reduce::new(shape, *kept, &bind_all(inputs), body, &reductions, isa))
+        }
+        KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
+            Box::new(matmul::MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, [bind(a), bind(b), bind(out)], isa))
+        }
+        KernelKind::Conv2d { geometry, x, weight, out } => {
+            conv::forward(*geometry, bind(x), bind(weight), bind(out), isa)
+        }
+        KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
+            conv::input_grad(*geometry, bind(weight), bind(grad), bind(out), isa)
+        }
+        KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
+            conv::weight_grad(*geometry, bind(x), bind(grad), bind(out), isa)
+        }
+        KernelKind::MaxPool { geometry, x, out } => {
+            Box::new(Pooling::new(PoolKind::Max, *geometry, Some(bind(x)), None, bind(out), isa))
+        }
+        KernelKind::MaxPoolGrad { geometry, x, grad, out } => {
+            Box::new(Pooling::new(PoolKind::MaxGrad, *geometry, Some(bind(x)), Some(bind(grad)), bind(out), isa))
+        }
+        KernelKind::AvgPool { geometry, x, out } => {
+            Box::new(Pooling::new(PoolKind::Average, *geometry, Some(bind(x)), None, bind(out), isa))
+        }
+        KernelKind::AvgPoolGrad { geometry, grad, out } => {
+            Box::new(Pooling::new(PoolKind::AverageGrad, *geometry, None, Some(bind(grad)), bind(out), isa))
+        }
+        KernelKind::Copy { from, to } => Box::new(pointwise::Pointwise::copy(bind(from), bind(to), isa)),
     }
 }

@@ -1,137 +1,254 @@
-//! Pools and their gradients, one plane a task.
+//! Pooling over planes, and its gradients.
 
-use super::bind::Bound;
-use super::threads::Threads;
+use std::ops::Range;
+
+use super::Job;
+use super::isa::{Arithmetic, Isa, for_each_isa};
+use super::memory::Region;
 use crate::ir::PoolGeometry;
 
-/// Which pool.
+/// Elements of a part.
+const PART_ELEMENTS: usize = 16_384;
+/// Most parts of a kernel.
+const MAX_PARTS: usize = 32;
+
+/// Which of the four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum PoolKind {
+    /// The largest of each window.
     Max,
+    /// Its gradient.
     MaxGrad,
+    /// The mean of each window.
     Average,
+    /// Its gradient.
     AverageGrad,
 }
 
-/// A pool, or the gradient of one, bound to memory.
-pub(super) struct Pool {
-    pub geometry: PoolGeometry,
-    pub kind: Kind,
-    /// The images; not used by the gradient of an average.
-    pub x: Option<Bound>,
-    /// The gradient of the result, for gradients.
-    pub grad: Option<Bound>,
-    /// What is written.
-    pub out: Bound,
+/// A pooling kernel.
+pub struct Pooling {
+    kind: PoolKind,
+    geometry: PoolGeometry,
+    x: Option<Region>,
+    grad: Option<Region>,
+    out: Region,
+    isa: Isa,
+    part: usize,
 }
 
-/// Elements below which a pool stays on one thread.
-const SERIAL: usize = 20_000;
-
-impl Pool {
-    /// Runs the kernel.
-    pub fn run(&self, threads: &Threads) {
-        let g = &self.geometry;
-        let (inner, outer) = (g.input[0] * g.input[1], g.output[0] * g.output[1]);
-        let group = (SERIAL / inner.max(1)).max(1);
-        let tasks = g.planes.div_ceil(group);
-        threads.each(tasks, g.planes * inner > SERIAL, |task, _| {
-            for plane in task * group..((task + 1) * group).min(g.planes) {
-                // SAFETY: tasks write different planes, and the plan keeps operands from being written.
-                unsafe {
-                    let x = self.x.as_ref().map(|x| x.floats(plane * inner, inner)).unwrap_or_default();
-                    let grad = self.grad.as_ref().map(|grad| grad.floats(plane * outer, outer)).unwrap_or_default();
-                    match self.kind {
-                        Kind::Max => max(g, x, self.out.floats_mut(plane * outer, outer)),
-                        Kind::Average => average(g, x, self.out.floats_mut(plane * outer, outer)),
-                        Kind::MaxGrad => max_grad(g, x, grad, self.out.floats_mut(plane * inner, inner)),
-                        Kind::AverageGrad => average_grad(g, grad, self.out.floats_mut(plane * inner, inner)),
-                    }
-                }
-            }
-        });
+impl Pooling {
+    /// Binds a kernel; `x` and `grad` where its kind has them.
+    pub fn new(
+        kind: PoolKind,
+        geometry: PoolGeometry,
+        x: Option<Region>,
+        grad: Option<Region>,
+        out: Region,
+        isa: Isa,
+    ) -> Pooling {
+        let g = &geometry;
+        let (inputs, outputs) = (g.planes * g.input[0] * g.input[1], g.planes * g.output[0] * g.output[1]);
+        if let Some(x) = x {
+            x.expect_floats(inputs, "the image of a pool");
+        }
+        if let Some(grad) = grad {
+            grad.expect_floats(outputs, "the gradient of a pool");
+        }
+        let is_gradient = matches!(kind, PoolKind::MaxGrad | PoolKind::AverageGrad);
+        assert_eq!(is_gradient, grad.is_some(), "a gradient, and nothing else, is computed from one");
+        assert_eq!(kind != PoolKind::AverageGrad, x.is_some(), "all but the gradient of the mean need the image");
+        out.expect_floats(if is_gradient { inputs } else { outputs }, "the result of a pool");
+        let parts = (inputs / PART_ELEMENTS).clamp(1, MAX_PARTS);
+        Pooling { kind, geometry, x, grad, out, isa, part: g.planes.div_ceil(parts) }
     }
 }
 
-/// The pixels of the window of an output pixel along one axis.
+impl Job for Pooling {
+    fn parts(&self) -> usize {
+        self.geometry.planes.div_ceil(self.part)
+    }
+
+    fn scratch_words(&self) -> usize {
+        0
+    }
+
+    unsafe fn run_part(&self, part: usize, _scratch: *mut u32) {
+        let g = &self.geometry;
+        let (inputs, outputs) = (g.input[0] * g.input[1], g.output[0] * g.output[1]);
+        let planes = part * self.part..((part + 1) * self.part).min(g.planes);
+        for plane in planes {
+            // SAFETY: no one writes to operands while a kernel runs, and each plane belongs to one part.
+            unsafe {
+                let x = self.x.map_or(&[][..], |x| &x.slice()[plane * inputs..][..inputs]);
+                let grad = self.grad.map_or(&[][..], |grad| &grad.slice()[plane * outputs..][..outputs]);
+                let size = if self.grad.is_some() { inputs } else { outputs };
+                pool_plane(self.isa, self.kind, g, x, grad, self.out.part_mut(plane * size, size));
+            }
+        }
+    }
+}
+
+for_each_isa! {
+    /// Pools one plane.
+    ///
+    /// # Safety
+    /// The processor has `isa`.
+    unsafe fn pool_plane(kind: PoolKind, geometry: &PoolGeometry, x: &[f32], grad: &[f32], out: &mut [f32]) = pool_plane_body
+}
+
+/// # Safety
+/// None of its own.
 #[inline(always)]
-fn window(g: &PoolGeometry, axis: usize, at: usize) -> std::ops::Range<usize> {
+unsafe fn pool_plane_body<A: Arithmetic>(
+    kind: PoolKind,
+    geometry: &PoolGeometry,
+    x: &[f32],
+    grad: &[f32],
+    out: &mut [f32],
+) {
+    let g = geometry;
+    let by_two = g.kernel == [2, 2] && g.stride == [2, 2] && g.padding == [0, 0];
+    let by_two = by_two && 2 * g.output[0] <= g.input[0] && 2 * g.output[1] <= g.input[1];
+    let is_grad = matches!(kind, PoolKind::MaxGrad | PoolKind::AverageGrad);
+    if by_two {
+        if is_grad && (g.input[0] != 2 * g.output[0] || g.input[1] != 2 * g.output[1]) {
+            out.fill(0.0);
+        }
+        for row in 0..g.output[0] {
+            let (width, half) = (g.input[1], g.output[1]);
+            match kind {
+                PoolKind::Max => max_pairs(pair(x, row, width, half), &mut out[row * half..][..half]),
+                PoolKind::Average => average_pairs(pair(x, row, width, half), &mut out[row * half..][..half]),
+                PoolKind::MaxGrad => {
+                    let to = pair_mut(out, row, width, half);
+                    max_pairs_grad(pair(x, row, width, half), &grad[row * half..][..half], to);
+                }
+                PoolKind::AverageGrad => {
+                    average_pairs_grad(&grad[row * half..][..half], pair_mut(out, row, width, half))
+                }
+            }
+        }
+        return;
+    }
+    if is_grad {
+        out.fill(0.0);
+    }
+    let share = 1.0 / (g.kernel[0] * g.kernel[1]) as f32;
+    for row in 0..g.output[0] {
+        let rows = window(g, 0, row);
+        for column in 0..g.output[1] {
+            let at = row * g.output[1] + column;
+            let columns = window(g, 1, column);
+            match kind {
+                PoolKind::Max => {
+                    out[at] = largest(g, x, rows.clone(), columns).map_or(f32::NEG_INFINITY, |(_, best)| best)
+                }
+                PoolKind::MaxGrad => {
+                    if let Some((place, _)) = largest(g, x, rows.clone(), columns) {
+                        out[place] += grad[at];
+                    }
+                }
+                PoolKind::Average => {
+                    let mut sum = 0.0;
+                    for y in rows.clone() {
+                        sum += x[y * g.input[1]..][columns.clone()].iter().sum::<f32>();
+                    }
+                    out[at] = sum * share;
+                }
+                PoolKind::AverageGrad => {
+                    for y in rows.clone() {
+                        out[y * g.input[1]..][columns.clone()].iter_mut().for_each(|out| *out += grad[at] * share);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The part of a window that lies in the image.
+#[inline(always)]
+fn window(g: &PoolGeometry, axis: usize, at: usize) -> Range<usize> {
     let start = at * g.stride[axis];
     let end = (start + g.kernel[axis]).saturating_sub(g.padding[axis]).min(g.input[axis]);
-    start.saturating_sub(g.padding[axis])..end
+    start.saturating_sub(g.padding[axis]).min(end)..end
 }
 
-fn max(g: &PoolGeometry, x: &[f32], out: &mut [f32]) {
-    let width = g.input[1];
-    for (oy, line) in out.chunks_exact_mut(g.output[1]).enumerate() {
-        let rows = window(g, 0, oy);
-        for (ox, value) in line.iter_mut().enumerate() {
-            let columns = window(g, 1, ox);
-            let mut best = f32::NEG_INFINITY;
-            for iy in rows.clone() {
-                for &pixel in &x[iy * width + columns.start..iy * width + columns.end] {
-                    best = if pixel > best || pixel.is_nan() { pixel } else { best };
-                    if best.is_nan() {
-                        break;
-                    }
-                }
-                if best.is_nan() {
-                    break;
-                }
+/// Place and value of the first largest of a window; NaN counts as largest.
+#[inline(always)]
+fn largest(g: &PoolGeometry, x: &[f32], rows: Range<usize>, columns: Range<usize>) -> Option<(usize, f32)> {
+    let mut best: Option<(usize, f32)> = None;
+    for y in rows {
+        for (column, value) in columns.clone().zip(&x[y * g.input[1]..][columns.clone()]) {
+            if best.is_none_or(|(_, best)| beats(best, *value)) {
+                best = Some((y * g.input[1] + column, *value));
             }
-            *value = best;
         }
+    }
+    best
+}
+
+/// Whether `value` is larger than the best before it.
+#[inline(always)]
+fn beats(best: f32, value: f32) -> bool {
+    value > best || value.is_nan() && !best.is_nan()
+}
+
+/// The two rows of an image that a row of windows covers.
+#[inline(always)]
+fn pair(x: &[f32], row: usize, width: usize, half: usize) -> (&[f32], &[f32]) {
+    (&x[2 * row * width..][..2 * half], &x[(2 * row + 1) * width..][..2 * half])
+}
+
+/// [`pair`] for writing.
+#[inline(always)]
+fn pair_mut(out: &mut [f32], row: usize, width: usize, half: usize) -> (&mut [f32], &mut [f32]) {
+    let (upper, lower) = out[2 * row * width..].split_at_mut(width);
+    (&mut upper[..2 * half], &mut lower[..2 * half])
+}
+
+#[inline(always)]
+fn larger(best: f32, value: f32) -> f32 {
+    if beats(best, value) { value } else { best }
+}
+
+#[inline(always)]
+fn max_pairs((upper, lower): (&[f32], &[f32]), out: &mut [f32]) {
+    for (column, out) in out.iter_mut().enumerate() {
+        let upper = larger(upper[2 * column], upper[2 * column + 1]);
+        *out = larger(larger(upper, lower[2 * column]), lower[2 * column + 1]);
     }
 }
 
-fn max_grad(g: &PoolGeometry, x: &[f32], grad: &[f32], out: &mut [f32]) {
-    out.fill(0.0);
-    let width = g.input[1];
-    for oy in 0..g.output[0] {
-        let rows = window(g, 0, oy);
-        for ox in 0..g.output[1] {
-            let columns = window(g, 1, ox);
-            let mut best = f32::NEG_INFINITY;
-            let mut at = rows.start * width + columns.start;
-            for iy in rows.clone() {
-                for ix in columns.clone() {
-                    let pixel = x[iy * width + ix];
-                    if pixel > best || (pixel.is_nan() && !best.is_nan()) {
-                        (best, at) = (pixel, iy * width + ix);
-                    }
-                }
-            }
-            out[at] += grad[oy * g.output[1] + ox];
-        }
+#[inline(always)]
+fn max_pairs_grad((upper, lower): (&[f32], &[f32]), grad: &[f32], (to_upper, to_lower): (&mut [f32], &mut [f32])) {
+    for (column, grad) in grad.iter().enumerate() {
+        let (a, b, c, d) = (upper[2 * column], upper[2 * column + 1], lower[2 * column], lower[2 * column + 1]);
+        let (second, best) = (beats(a, b), larger(a, b));
+        let (third, best) = (beats(best, c), larger(best, c));
+        let fourth = beats(best, d);
+        let given = |wins: bool| if wins { *grad } else { 0.0 };
+        to_upper[2 * column] = given(!(second | third | fourth));
+        to_upper[2 * column + 1] = given(second & !(third | fourth));
+        to_lower[2 * column] = given(third & !fourth);
+        to_lower[2 * column + 1] = given(fourth);
     }
 }
 
-fn average(g: &PoolGeometry, x: &[f32], out: &mut [f32]) {
-    let width = g.input[1];
-    let scale = 1.0 / (g.kernel[0] * g.kernel[1]) as f32;
-    for (oy, line) in out.chunks_exact_mut(g.output[1]).enumerate() {
-        let rows = window(g, 0, oy);
-        for (ox, value) in line.iter_mut().enumerate() {
-            let columns = window(g, 1, ox);
-            let row = |iy: usize| x[iy * width + columns.start..iy * width + columns.end].iter().sum::<f32>();
-            *value = rows.clone().map(row).sum::<f32>() * scale;
-        }
+#[inline(always)]
+fn average_pairs((upper, lower): (&[f32], &[f32]), out: &mut [f32]) {
+    for (column, out) in out.iter_mut().enumerate() {
+        let upper = upper[2 * column] + upper[2 * column + 1];
+        *out = (upper + (lower[2 * column] + lower[2 * column + 1])) * 0.25;
     }
 }
 
-fn average_grad(g: &PoolGeometry, grad: &[f32], out: &mut [f32]) {
-    out.fill(0.0);
-    let width = g.input[1];
-    let scale = 1.0 / (g.kernel[0] * g.kernel[1]) as f32;
-    for oy in 0..g.output[0] {
-        for ox in 0..g.output[1] {
-            let share = grad[oy * g.output[1] + ox] * scale;
-            let columns = window(g, 1, ox);
-            for iy in window(g, 0, oy) {
-                for pixel in &mut out[iy * width + columns.start..iy * width + columns.end] {
-                    *pixel += share;
-                }
-            }
-        }
+#[inline(always)]
+fn average_pairs_grad(grad: &[f32], (to_upper, to_lower): (&mut [f32], &mut [f32])) {
+    for (column, grad) in grad.iter().enumerate() {
+        let share = *grad * 0.25;
+        to_upper[2 * column] = share;
+        to_upper[2 * column + 1] = share;
+        to_lower[2 * column] = share;
+        to_lower[2 * column + 1] = share;
     }
 }

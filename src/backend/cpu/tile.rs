@@ -1,495 +1,418 @@
-//! Runs bodies over tiles: each instruction does a few hundred elements that stay in the first-level cache.
+//! Runs programs over tiles.
 
-use super::bind::Bound;
+use super::isa::{Arithmetic, Isa, for_each_isa};
 use super::math;
-use crate::ir::random::uniform;
-use crate::ir::{Binary, DType, Unary};
-use crate::plan::{Access, Body, Instr};
+use super::program::{Form, MAX_RANK, Op, Position, Program, Sink, Source};
+use crate::ir::{Binary, DType, random};
 
-/// Elements of a tile.
-pub(super) const TILE: usize = 512;
-
-/// An iteration space prepared for tiles: axes are merged where all accesses allow it.
-#[derive(Debug)]
-pub(super) struct Space {
-    /// Sizes of the merged axes; at least one.
-    pub shape: Vec<usize>,
-    /// How many of them are kept by a reduction; all for a pointwise kernel.
-    pub kept: usize,
+/// A thread's registers for one program: where each one's value lies now.
+pub struct Frame<'a> {
+    program: &'a Program,
+    isa: Isa,
+    /// By register: its tile, its number, or the elements of a buffer.
+    pointers: *mut *mut u32,
 }
 
-impl Space {
-    /// Positions of some axes.
-    pub fn count(&self, axes: std::ops::Range<usize>) -> usize {
-        self.shape[axes].iter().product()
-    }
-}
-
-/// A body bound to memory.
-#[derive(Debug)]
-pub(super) struct Program {
-    instrs: Vec<Step>,
-    /// The tile buffer of each register.
-    slots: Vec<u16>,
-    /// Tile buffers needed.
-    pub buffers: usize,
-}
-
-#[derive(Debug)]
-enum Step {
-    Load { from: Bound, access: Access },
-    Constant(u32),
-    Position { axis: usize, offset: u32 },
-    Unary(Unary, u16),
-    Binary { function: Binary, a: u16, b: u16, word: bool },
-    Select(u16, u16, u16),
-    ToWord(u16),
-    ToFloat(u16),
-    Random { stream: u32, operands: [u16; 4] },
-}
-
-/// Merges axes and rewrites the accesses for the merged space. `outputs` are the accesses of stores.
-pub(super) fn merge(shape: &[usize], kept: usize, body: &Body, stores: &[Access]) -> (Space, Body, Vec<Access>) {
-    let positions: Vec<usize> = body
-        .instrs
-        .iter()
-        .filter_map(|instr| match instr {
-            Instr::Position { axis, .. } => Some(*axis),
-            _ => None,
-        })
-        .collect();
-    let accesses: Vec<&Access> = body
-        .instrs
-        .iter()
-        .filter_map(|instr| match instr {
-            Instr::Load(load) => Some(&load.access),
-            _ => None,
-        })
-        .chain(stores)
-        .collect();
-    // Groups of neighbouring axes that can be walked as one.
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (axis, &size) in shape.iter().enumerate() {
-        let used = positions.contains(&axis);
-        if size == 1 && !used {
-            continue;
-        }
-        let joins = groups.last().is_some_and(|group| {
-            let before = group[group.len() - 1];
-            let same_side = (before < kept) == (axis < kept);
-            same_side
-                && !used
-                && !positions.contains(&before)
-                && accesses.iter().all(|access| access.strides[before] == access.strides[axis] * size)
-        });
-        match groups.last_mut() {
-            Some(group) if joins => group.push(axis),
-            _ => groups.push(vec![axis]),
-        }
-    }
-    let merged_kept = groups.iter().filter(|group| group[0] < kept).count();
-    let mut sizes: Vec<usize> = groups.iter().map(|group| group.iter().map(|&axis| shape[axis]).product()).collect();
-    let rewrite = |access: &Access| {
-        let strides = groups.iter().map(|group| access.strides[group[group.len() - 1]]).collect();
-        Access { offset: access.offset, strides, indirect: access.indirect.clone() }
-    };
-    let mut rewritten = body.clone();
-    for instr in &mut rewritten.instrs {
-        match instr {
-            Instr::Load(load) => load.access = rewrite(&load.access),
-            Instr::Position { axis, .. } => {
-                let found = groups.iter().position(|group| group[0] == *axis);
-                *axis = found.unwrap_or_else(|| unreachable!("an axis with positions is kept"));
-            }
-            _ => {}
-        }
-    }
-    let mut stores: Vec<Access> = stores.iter().map(rewrite).collect();
-    // One axis at least, and one reduced axis at least where there were some.
-    let lacks = sizes.is_empty() || (kept < shape.len() && merged_kept == sizes.len());
-    if lacks {
-        sizes.push(1);
-        let one_more = |access: &mut Access| access.strides.resize(sizes.len(), 0);
-        stores.iter_mut().for_each(one_more);
-        for instr in &mut rewritten.instrs {
-            if let Instr::Load(load) = instr {
-                one_more(&mut load.access);
-            }
-        }
-    }
-    let kept_axes = if kept == shape.len() { sizes.len() } else { merged_kept };
-    (Space { shape: sizes, kept: kept_axes }, rewritten, stores)
-}
-
-impl Program {
-    /// Binds a body; `wanted` are the registers that are read at its end.
-    pub fn new(body: &Body, types: &[DType], inputs: &[Bound], wanted: &[u16]) -> Program {
-        let mut last = vec![0usize; body.instrs.len()];
-        for (index, instr) in body.instrs.iter().enumerate() {
-            last[index] = index;
-            for operand in operands(instr) {
-                last[usize::from(operand)] = index;
-            }
-        }
-        for &reg in wanted {
-            last[usize::from(reg)] = usize::MAX;
-        }
-        let mut free: Vec<u16> = Vec::new();
-        let mut slots = vec![0u16; body.instrs.len()];
-        let mut buffers = 0u16;
-        for index in 0..body.instrs.len() {
-            // A slot is freed only after the instruction that reads it last, so results never overwrite operands.
-            slots[index] = free.pop().unwrap_or_else(|| {
-                buffers += 1;
-                buffers - 1
-            });
-            let mut dying: Vec<u16> = operands(&body.instrs[index]);
-            dying.sort_unstable();
-            dying.dedup();
-            for operand in dying {
-                if last[usize::from(operand)] == index {
-                    free.push(slots[usize::from(operand)]);
-                }
-            }
-            if last[index] == index {
-                free.push(slots[index]);
-            }
-        }
-        let instrs = body.instrs.iter().map(|instr| match instr {
-            Instr::Load(load) => Step::Load { from: inputs[load.input], access: load.access.clone() },
-            Instr::Float(value) => Step::Constant(value.to_bits()),
-            Instr::Word(value) => Step::Constant(*value),
-            Instr::Position { axis, offset } => Step::Position { axis: *axis, offset: *offset },
-            Instr::Unary(function, x) => Step::Unary(*function, *x),
-            Instr::Binary(function, a, b) => {
-                Step::Binary { function: *function, a: *a, b: *b, word: types[usize::from(*a)] == DType::U32 }
-            }
-            Instr::Select(condition, a, b) => Step::Select(*condition, *a, *b),
-            Instr::ToWord(x) => Step::ToWord(*x),
-            Instr::ToFloat(x) => Step::ToFloat(*x),
-            Instr::Random { stream, operands } => Step::Random { stream: *stream, operands: *operands },
-        });
-        Program { instrs: instrs.collect(), slots, buffers: usize::from(buffers) }
-    }
-
-    /// The tile buffer of a register.
-    pub fn slot(&self, reg: u16) -> usize {
-        usize::from(self.slots[usize::from(reg)])
-    }
-
-    /// Computes a tile of positions that lie side by side along the axes `axes` of the space, the last one fastest;
-    /// `base` holds the position of the first along every axis, `n` is at most [`TILE`].
+impl<'a> Frame<'a> {
+    /// Lays out the registers in scratch memory and computes what is the same everywhere.
     ///
     /// # Safety
-    /// The positions are inside the space, and no other task writes what the body reads.
-    #[inline(always)]
-    pub unsafe fn run(
-        &self,
-        space: &Space,
-        axes: std::ops::Range<usize>,
-        base: &[usize],
-        n: usize,
-        tiles: &mut [[u32; TILE]],
-    ) {
-        for (index, step) in self.instrs.iter().enumerate() {
-            let out: *mut [u32; TILE] = &raw mut tiles[usize::from(self.slots[index])];
-            let operand =
-                |reg: u16| -> *const [u32; TILE] { &raw const tiles[usize::from(self.slots[usize::from(reg)])] };
-            // SAFETY: slots of operands and of the result differ, since a slot is freed only after its last use.
-            let out = unsafe { &mut *out };
-            // SAFETY: as above.
-            let get = |reg: u16| unsafe { &*operand(reg) };
-            match step {
-                Step::Load { from, access } => {
-                    // SAFETY: the compiler keeps accesses inside their buffers; the caller excludes writers.
-                    unsafe { load(from, access, space, axes.clone(), base, n, out, &get) }
-                }
-                Step::Constant(word) => out[..n].fill(*word),
-                Step::Position { axis, offset } => positions(space, axes.clone(), base, n, *axis, *offset, out),
-                Step::Unary(function, x) => unary(*function, get(*x), out, n),
-                Step::Binary { function, a, b, word } => {
-                    if *word {
-                        binary_words(*function, get(*a), get(*b), out, n);
-                    } else {
-                        binary_floats(*function, get(*a), get(*b), out, n);
-                    }
-                }
-                Step::Select(condition, a, b) => {
-                    let (condition, a, b) = (get(*condition), get(*a), get(*b));
-                    for i in 0..n {
-                        // A float is 0 when all bits but its sign are 0.
-                        out[i] = if condition[i] << 1 != 0 { a[i] } else { b[i] };
-                    }
-                }
-                Step::ToWord(x) => {
-                    let x = get(*x);
-                    for i in 0..n {
-                        out[i] = f32::from_bits(x[i]) as u32;
-                    }
-                }
-                Step::ToFloat(x) => {
-                    let x = get(*x);
-                    for i in 0..n {
-                        out[i] = (x[i] as f32).to_bits();
-                    }
-                }
-                Step::Random { stream, operands } => {
-                    let [low, high, step, at] = operands.map(get);
-                    for i in 0..n {
-                        out[i] = uniform([low[i], high[i]], *stream, step[i], at[i]).to_bits();
-                    }
-                }
+    /// `scratch` has [`Program::scratch_words`] words, aligned to 64 bytes, that no one else uses while the frame
+    /// lives, and the buffers of the program may be used as its kernel says.
+    pub unsafe fn new(program: &'a Program, isa: Isa, scratch: *mut u32) -> Frame<'a> {
+        let frame = Frame { program, isa, pointers: scratch.cast() };
+        for reg in 0..program.n_regs {
+            let place = match program.tile_of[reg] {
+                Some(tile) => program.tiles_at() + tile * program.tile,
+                None => program.numbers_at() + reg,
+            };
+            // SAFETY: all are inside `scratch_words`.
+            unsafe { *frame.pointers.add(reg) = scratch.add(place) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { run_ops(isa, &program.constant, &frame, &[0; MAX_RANK], 1) };
+        frame
+    }
+
+    /// Computes all registers for `len` positions from `start` on, and stores what is to be stored.
+    ///
+    /// # Safety
+    /// As [`Frame::new`]; the positions are inside the iteration space, at most a tile, and if the program goes by
+    /// rows, inside one row.
+    pub unsafe fn eval(&self, start: usize, len: usize) {
+        let program = self.program;
+        debug_assert!(len <= program.tile && start + len <= program.positions());
+        let position = decode(&program.dims, start);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if !program.row.is_empty() {
+                run_ops(self.isa, &program.row, self, &position, 1);
+            }
+            run_ops(self.isa, &program.varying, self, &position, len);
+            for sink in program.sinks.iter().filter(|sink| !sink.direct) {
+                store(sink, self, &position, len);
             }
         }
     }
 
-    /// Whether the loads of this program move along `axis` by single elements, more than they do along `other`.
-    pub fn prefers(&self, axis: usize, other: usize) -> bool {
-        let mut score = 0i32;
-        for step in &self.instrs {
-            if let Step::Load { access, .. } = step {
-                score += i32::from(access.strides[axis] == 1) - i32::from(access.strides[other] == 1);
-            }
-        }
-        score > 0
+    /// The value of a register in the tile computed last.
+    ///
+    /// # Safety
+    /// The register is of floats and has a tile of at least `len`.
+    pub unsafe fn floats(&self, reg: usize, len: usize) -> &[f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.at(reg).cast(), len) }
     }
 
-    /// A rough count of simple operations for one position.
-    pub fn cost(&self) -> usize {
-        let of = |step: &Step| match step {
-            Step::Random { .. } => 40,
-            Step::Unary(
-                Unary::Negate | Unary::Abs | Unary::Relu | Unary::Floor | Unary::NonFinite | Unary::Sign,
-                _,
-            ) => 1,
-            Step::Unary(..) => 12,
-            _ => 1,
-        };
-        self.instrs.iter().map(of).sum()
+    fn at(&self, reg: usize) -> *mut u32 {
+        debug_assert!(reg < self.program.n_regs);
+        // SAFETY: there is a pointer for each register.
+        unsafe { *self.pointers.add(reg) }
+    }
+
+    fn set(&self, reg: usize, pointer: *mut u32) {
+        debug_assert!(reg < self.program.n_regs);
+        // SAFETY: as above.
+        unsafe { *self.pointers.add(reg) = pointer }
     }
 }
 
-fn operands(instr: &Instr) -> Vec<u16> {
-    match instr {
-        Instr::Load(load) => load.access.indirect.iter().map(|(reg, _)| *reg).collect(),
-        Instr::Float(_) | Instr::Word(_) | Instr::Position { .. } => Vec::new(),
-        Instr::Unary(_, x) | Instr::ToWord(x) | Instr::ToFloat(x) => vec![*x],
-        Instr::Binary(_, a, b) => vec![*a, *b],
-        Instr::Select(condition, a, b) => vec![*condition, *a, *b],
-        Instr::Random { operands, .. } => operands.to_vec(),
+/// The position with this number in row-major order.
+fn decode(dims: &[usize], mut number: usize) -> Position {
+    let mut position = [0; MAX_RANK];
+    for (axis, dim) in dims.iter().enumerate().skip(1).rev() {
+        position[axis] = number % dim;
+        number /= dim;
     }
+    position[0] = number;
+    position
 }
 
-/// Calls `each(first, length, position)` for every run of positions along the last of the axes.
+fn dot(strides: &[usize], position: &Position) -> usize {
+    strides.iter().zip(position).map(|(stride, at)| stride * at).sum()
+}
+
+/// Calls `visit(done, run, position, base)` for each straight run of a tile: elements before it, its length, the
+/// position where it begins and the sum of strides there.
 #[inline(always)]
-fn runs(
-    space: &Space,
-    axes: std::ops::Range<usize>,
-    base: &[usize],
-    n: usize,
-    mut each: impl FnMut(usize, usize, &[usize; MAX_AXES]),
+fn for_runs(
+    dims: &[usize],
+    strides: &[usize],
+    start: &Position,
+    len: usize,
+    mut visit: impl FnMut(usize, usize, &Position, usize),
 ) {
-    let mut position = [0usize; MAX_AXES];
-    position[..base.len()].copy_from_slice(base);
-    let inner = axes.end - 1;
+    let last = dims.len() - 1;
+    let mut position = *start;
+    let mut base = dot(strides, start);
     let mut done = 0;
     loop {
-        let length = (space.shape[inner] - position[inner]).min(n - done);
-        each(done, length, &position);
-        done += length;
-        if done == n {
+        let run = (dims[last] - position[last]).min(len - done);
+        visit(done, run, &position, base);
+        done += run;
+        if done == len {
             return;
         }
-        position[inner] = 0;
-        let mut axis = inner;
-        while axis > axes.start {
-            axis -= 1;
+        base -= position[last] * strides[last];
+        position[last] = 0;
+        for axis in (0..last).rev() {
             position[axis] += 1;
-            if position[axis] < space.shape[axis] {
+            base += strides[axis];
+            if position[axis] < dims[axis] {
                 break;
             }
+            base -= strides[axis] * dims[axis];
             position[axis] = 0;
         }
     }
 }
 
-/// More axes than any kernel has.
-pub(super) const MAX_AXES: usize = 12;
-
-#[inline(always)]
-fn positions(
-    space: &Space,
-    axes: std::ops::Range<usize>,
-    base: &[usize],
-    n: usize,
-    axis: usize,
-    offset: u32,
-    out: &mut [u32; TILE],
-) {
-    if !axes.contains(&axis) {
-        out[..n].fill(base[axis] as u32 + offset);
-        return;
-    }
-    let inner = axes.end - 1;
-    runs(space, axes, base, n, |first, length, position| {
-        let start = position[axis] as u32 + offset;
-        let part = &mut out[first..first + length];
-        if axis == inner {
-            for (i, word) in part.iter_mut().enumerate() {
-                *word = start + i as u32;
-            }
-        } else {
-            part.fill(start);
-        }
-    });
+for_each_isa! {
+    /// Runs ops on `len` positions from `position` on.
+    ///
+    /// # Safety
+    /// As [`Frame::eval`], and the processor has `isa`.
+    unsafe fn run_ops(ops: &[Op], frame: &Frame<'_>, position: &Position, len: usize) = run_ops_body
 }
 
+/// # Safety
+/// As [`run_ops`].
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the inner loop of every kernel; a struct would only be taken apart")]
-unsafe fn load<'t>(
-    from: &Bound,
-    access: &Access,
-    space: &Space,
-    axes: std::ops::Range<usize>,
-    base: &[usize],
-    n: usize,
-    out: &mut [u32; TILE],
-    get: &dyn Fn(u16) -> &'t [u32; TILE],
-) {
-    let inner = axes.end - 1;
-    let stride = access.strides[inner];
-    if access.indirect.is_empty() && !from.is_bytes() && axes.clone().all(|axis| access.strides[axis] == 0) {
-        let at =
-            access.offset + base.iter().zip(&access.strides).map(|(position, stride)| position * stride).sum::<usize>();
-        // SAFETY: the index is inside the buffer.
-        let word = unsafe { from.word(at) };
-        out[..n].fill(word);
-        return;
-    }
-    runs(space, axes, base, n, |first, length, position| {
-        let start = access.offset + access.strides.iter().zip(position).map(|(stride, at)| stride * at).sum::<usize>();
-        let part = &mut out[first..first + length];
-        if access.indirect.is_empty() {
-            // SAFETY: the compiler keeps accesses inside their buffers.
-            unsafe {
-                match stride {
-                    0 => part.fill(from.word(start)),
-                    1 if !from.is_bytes() => {
-                        let floats = from.floats(start, length);
-                        for (word, float) in part.iter_mut().zip(floats) {
-                            *word = float.to_bits();
-                        }
-                    }
-                    _ => {
-                        for (i, word) in part.iter_mut().enumerate() {
-                            *word = from.word(start + i * stride);
-                        }
+unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &Position, len: usize) {
+    // SAFETY: every register has room for `len` elements (1 if it is not of this rate), and `Program` gives no op a
+    // result that shares memory with its operands.
+    unsafe {
+        let floats = |reg: usize| std::slice::from_raw_parts(frame.at(reg).cast_const().cast::<f32>(), len);
+        let words = |reg: usize| std::slice::from_raw_parts(frame.at(reg).cast_const(), len);
+        let floats_mut = |reg: usize| std::slice::from_raw_parts_mut(frame.at(reg).cast::<f32>(), len);
+        let words_mut = |reg: usize| std::slice::from_raw_parts_mut(frame.at(reg), len);
+        let float = |reg: usize| *frame.at(reg).cast::<f32>();
+        let word = |reg: usize| *frame.at(reg);
+        for op in ops {
+            match op {
+                Op::Load { to, source } => load(&frame.program.sources[*source], frame, words_mut(*to), position),
+                Op::Alias { to, source } => {
+                    let source = &frame.program.sources[*source];
+                    let index = indirect(source, frame, 0, source.offset + dot(&source.strides, position), len, 1);
+                    frame.set(*to, source.region.words().add(index));
+                }
+                Op::Direct { to, sink } => {
+                    let sink = &frame.program.sinks[*sink];
+                    frame.set(*to, sink.region.words().add(sink.offset + dot(&sink.strides, position)));
+                }
+                Op::Constant { to, bits } => words_mut(*to).fill(*bits),
+                Op::Position { to, axis: None, offset } => words_mut(*to).fill(*offset),
+                Op::Position { to, axis: Some(axis), offset } => {
+                    count(&frame.program.dims, *axis, *offset, words_mut(*to), position);
+                }
+                Op::Unary { to, function, x } => math::unary::<A>(*function, floats_mut(*to), floats(*x)),
+                Op::Float { to, function, form, a, b } => {
+                    let to = floats_mut(*to);
+                    match form {
+                        Form::Tiles => float_op(*function, to, floats(*a), floats(*b), |x, i| x[i], |x, i| x[i]),
+                        Form::ScalarTile => float_op(*function, to, float(*a), floats(*b), |x, _| x, |x, i| x[i]),
+                        Form::TileScalar => float_op(*function, to, floats(*a), float(*b), |x, i| x[i], |x, _| x),
+                        Form::Scalars => float_op(*function, to, float(*a), float(*b), |x, _| x, |x, _| x),
                     }
                 }
+                Op::Whole { to, function, form, a, b } => {
+                    let to = words_mut(*to);
+                    match form {
+                        Form::Tiles => whole_op(*function, to, words(*a), words(*b), |x, i| x[i], |x, i| x[i]),
+                        Form::ScalarTile => whole_op(*function, to, word(*a), words(*b), |x, _| x, |x, i| x[i]),
+                        Form::TileScalar => whole_op(*function, to, words(*a), word(*b), |x, i| x[i], |x, _| x),
+                        Form::Scalars => whole_op(*function, to, word(*a), word(*b), |x, _| x, |x, _| x),
+                    }
+                }
+                Op::Select { to, condition, uniform: true, form, a, b } => {
+                    let (chosen, is_tile) = if float(*condition) != 0.0 {
+                        (*a, matches!(form, Form::Tiles | Form::TileScalar))
+                    } else {
+                        (*b, matches!(form, Form::Tiles | Form::ScalarTile))
+                    };
+                    if is_tile {
+                        words_mut(*to).copy_from_slice(words(chosen));
+                    } else {
+                        words_mut(*to).fill(word(chosen));
+                    }
+                }
+                Op::Select { to, condition, uniform: false, form, a, b } => {
+                    let (to, condition) = (words_mut(*to), floats(*condition));
+                    match form {
+                        Form::Tiles => select(to, condition, words(*a), words(*b), |x, i| x[i], |x, i| x[i]),
+                        Form::ScalarTile => select(to, condition, word(*a), words(*b), |x, _| x, |x, i| x[i]),
+                        Form::TileScalar => select(to, condition, words(*a), word(*b), |x, i| x[i], |x, _| x),
+                        Form::Scalars => select(to, condition, word(*a), word(*b), |x, _| x, |x, _| x),
+                    }
+                }
+                Op::ToWord { to, x } => {
+                    words_mut(*to).iter_mut().zip(floats(*x)).for_each(|(to, x)| *to = *x as u32);
+                }
+                Op::ToFloat { to, x } => {
+                    floats_mut(*to).iter_mut().zip(words(*x)).for_each(|(to, x)| *to = *x as f32);
+                }
+                Op::Random { to, stream, operands: [low, high, step, index], steps: [0, 0, 0, 1] } => {
+                    let (seed, step) = ([word(*low), word(*high)], word(*step));
+                    for (to, index) in floats_mut(*to).iter_mut().zip(words(*index)) {
+                        *to = random::uniform(seed, *stream, step, *index);
+                    }
+                }
+                Op::Random { to, stream, operands, steps } => {
+                    for (at, to) in floats_mut(*to).iter_mut().enumerate() {
+                        let [low, high, step, index] =
+                            std::array::from_fn(|operand| *frame.at(operands[operand]).add(at * steps[operand]));
+                        *to = random::uniform([low, high], *stream, step, index);
+                    }
+                }
+                Op::Splat { to, x } => words_mut(*to).fill(word(*x)),
             }
-        } else if let [(reg, by)] = access.indirect[..] {
-            let rows = &get(reg)[first..first + length];
-            for (i, word) in part.iter_mut().enumerate() {
-                // SAFETY: the compiler has clamped the register.
-                *word = unsafe { from.word(start + i * stride + rows[i] as usize * by) };
+        }
+    }
+}
+
+#[inline(always)]
+fn zip<T: Copy, X: Copy, Y: Copy, R>(
+    to: &mut [R],
+    a: X,
+    b: Y,
+    of_a: impl Fn(X, usize) -> T,
+    of_b: impl Fn(Y, usize) -> T,
+    function: impl Fn(T, T) -> R,
+) {
+    for (at, to) in to.iter_mut().enumerate() {
+        *to = function(of_a(a, at), of_b(b, at));
+    }
+}
+
+#[inline(always)]
+fn float_op<X: Copy, Y: Copy>(
+    function: Binary,
+    to: &mut [f32],
+    a: X,
+    b: Y,
+    of_a: impl Fn(X, usize) -> f32,
+    of_b: impl Fn(Y, usize) -> f32,
+) {
+    let truth = |holds| if holds { 1.0 } else { 0.0 };
+    match function {
+        Binary::Add => zip(to, a, b, of_a, of_b, |a, b| a + b),
+        Binary::Subtract => zip(to, a, b, of_a, of_b, |a, b| a - b),
+        Binary::Multiply => zip(to, a, b, of_a, of_b, |a, b| a * b),
+        Binary::Divide => zip(to, a, b, of_a, of_b, |a, b| a / b),
+        Binary::Max => zip(to, a, b, of_a, of_b, |a, b| if a > b { a } else { b }),
+        Binary::Min => zip(to, a, b, of_a, of_b, |a, b| if a < b { a } else { b }),
+        Binary::Less => zip(to, a, b, of_a, of_b, |a, b| truth(a < b)),
+        Binary::LessEqual => zip(to, a, b, of_a, of_b, |a, b| truth(a <= b)),
+        Binary::Equal => zip(to, a, b, of_a, of_b, |a, b| truth(a == b)),
+    }
+}
+
+#[inline(always)]
+fn whole_op<X: Copy, Y: Copy>(
+    function: Binary,
+    to: &mut [u32],
+    a: X,
+    b: Y,
+    of_a: impl Fn(X, usize) -> u32,
+    of_b: impl Fn(Y, usize) -> u32,
+) {
+    // Comparisons give a float.
+    let truth = |holds| if holds { 1.0_f32.to_bits() } else { 0 };
+    match function {
+        Binary::Add => zip(to, a, b, of_a, of_b, u32::wrapping_add),
+        Binary::Subtract => zip(to, a, b, of_a, of_b, u32::wrapping_sub),
+        Binary::Multiply => zip(to, a, b, of_a, of_b, u32::wrapping_mul),
+        Binary::Divide => unreachable!("words are not divided"),
+        Binary::Max => zip(to, a, b, of_a, of_b, u32::max),
+        Binary::Min => zip(to, a, b, of_a, of_b, u32::min),
+        Binary::Less => zip(to, a, b, of_a, of_b, |a, b| truth(a < b)),
+        Binary::LessEqual => zip(to, a, b, of_a, of_b, |a, b| truth(a <= b)),
+        Binary::Equal => zip(to, a, b, of_a, of_b, |a, b| truth(a == b)),
+    }
+}
+
+#[inline(always)]
+fn select<X: Copy, Y: Copy>(
+    to: &mut [u32],
+    condition: &[f32],
+    a: X,
+    b: Y,
+    of_a: impl Fn(X, usize) -> u32,
+    of_b: impl Fn(Y, usize) -> u32,
+) {
+    for (at, (to, condition)) in to.iter_mut().zip(condition).enumerate() {
+        let (a, b) = (of_a(a, at), of_b(b, at));
+        *to = if *condition != 0.0 { a } else { b };
+    }
+}
+
+/// Fills a tile with positions along an axis.
+#[inline(always)]
+fn count(dims: &[usize], axis: usize, offset: u32, to: &mut [u32], position: &Position) {
+    let len = to.len();
+    for_runs(dims, &[0; MAX_RANK][..dims.len()], position, len, |done, run, position, _| {
+        let first = (position[axis] as u32).wrapping_add(offset);
+        let to = &mut to[done..done + run];
+        if axis == dims.len() - 1 {
+            for (at, to) in to.iter_mut().enumerate() {
+                *to = first.wrapping_add(at as u32);
             }
         } else {
-            for (i, word) in part.iter_mut().enumerate() {
-                let indirect: usize = access.indirect.iter().map(|&(reg, by)| get(reg)[first + i] as usize * by).sum();
-                // SAFETY: the compiler has clamped the registers.
-                *word = unsafe { from.word(start + i * stride + indirect) };
+            to.fill(first);
+        }
+    });
+}
+
+/// Adds the registers' part, as it is at element `at` of the tile, to an index; the run from there stays inside the
+/// buffer whatever they hold.
+///
+/// # Safety
+/// As [`run_ops`].
+#[inline(always)]
+unsafe fn indirect(source: &Source, frame: &Frame<'_>, at: usize, base: usize, run: usize, stride: usize) -> usize {
+    if source.indirect.is_empty() {
+        return base;
+    }
+    let mut index = base;
+    for (reg, stride, step) in &source.indirect {
+        // SAFETY: the register has a value for each element of the tile, or one if `step` is 0.
+        index = index.wrapping_add(unsafe { *frame.at(*reg).add(at * step) } as usize * stride);
+    }
+    index.min(source.region.len - 1 - (run - 1) * stride)
+}
+
+/// Copies the elements that a load reads to a tile.
+///
+/// # Safety
+/// As [`run_ops`].
+#[inline(always)]
+unsafe fn load(source: &Source, frame: &Frame<'_>, to: &mut [u32], position: &Position) {
+    let dims = &frame.program.dims;
+    let len = to.len();
+    let stride = source.strides[dims.len() - 1];
+    for_runs(dims, &source.strides, position, len, |done, run, _, base| {
+        let to = &mut to[done..done + run];
+        let base = base + source.offset;
+        // SAFETY: `Program::compile` has checked that the affine part stays inside the buffer, and indirect ones
+        // are clamped to it. `to` is a tile of the thread.
+        unsafe {
+            if source.scattered {
+                for (at, to) in to.iter_mut().enumerate() {
+                    let index = indirect(source, frame, done + at, base + at * stride, 1, 1);
+                    *to = match source.region.dtype {
+                        DType::U8 => f32::from(*source.region.start().add(index)).to_bits(),
+                        DType::F32 | DType::U32 => *source.region.words().add(index),
+                    };
+                }
+                return;
+            }
+            let index = indirect(source, frame, done, base, run, stride);
+            if source.region.dtype == DType::U8 {
+                copy(source.region.start().cast_const().add(index), stride, to, |x| f32::from(x).to_bits());
+            } else {
+                copy(source.region.words().cast_const().add(index), stride, to, |x| x);
             }
         }
     });
 }
 
+/// Copies every `stride`-th element.
+///
+/// # Safety
+/// They are inside an allocation that no one writes to, apart from `to`.
 #[inline(always)]
-fn map(x: &[u32; TILE], out: &mut [u32; TILE], n: usize, function: impl Fn(f32) -> f32) {
-    for (word, x) in out[..n].iter_mut().zip(&x[..n]) {
-        *word = function(f32::from_bits(*x)).to_bits();
-    }
-}
-
-#[inline(always)]
-fn unary(function: Unary, x: &[u32; TILE], out: &mut [u32; TILE], n: usize) {
-    match function {
-        Unary::Negate => map(x, out, n, |x| -x),
-        Unary::Abs => map(x, out, n, f32::abs),
-        Unary::Sign => map(x, out, n, |x| {
-            if x > 0.0 {
-                1.0
-            } else if x < 0.0 {
-                -1.0
-            } else {
-                x
+unsafe fn copy<T: Copy>(from: *const T, stride: usize, to: &mut [u32], convert: impl Fn(T) -> u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match stride {
+            0 => to.fill(convert(*from)),
+            1 => {
+                let from = std::slice::from_raw_parts(from, to.len());
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = convert(*from));
             }
-        }),
-        Unary::Exp => map(x, out, n, math::exp),
-        Unary::Log => map(x, out, n, math::log),
-        Unary::Sqrt => map(x, out, n, f32::sqrt),
-        Unary::Reciprocal => map(x, out, n, |x| 1.0 / x),
-        Unary::Tanh => map(x, out, n, math::tanh),
-        Unary::Sigmoid => map(x, out, n, math::sigmoid),
-        Unary::Softplus => map(x, out, n, math::softplus),
-        Unary::Erf => map(x, out, n, math::erf),
-        Unary::Sin => map(x, out, n, math::sin),
-        Unary::Cos => map(x, out, n, math::cos),
-        Unary::Floor => map(x, out, n, math::floor),
-        Unary::Relu => map(x, out, n, |x| if x < 0.0 { 0.0 } else { x }),
-        Unary::NonFinite => {
-            for (word, x) in out[..n].iter_mut().zip(&x[..n]) {
-                *word = if x & 0x7f80_0000 == 0x7f80_0000 { 1f32.to_bits() } else { 0 };
-            }
+            _ => to.iter_mut().enumerate().for_each(|(at, to)| *to = convert(*from.add(at * stride))),
         }
     }
 }
 
-#[inline(always)]
-fn zip_floats(a: &[u32; TILE], b: &[u32; TILE], out: &mut [u32; TILE], n: usize, function: impl Fn(f32, f32) -> f32) {
-    for ((word, a), b) in out[..n].iter_mut().zip(&a[..n]).zip(&b[..n]) {
-        *word = function(f32::from_bits(*a), f32::from_bits(*b)).to_bits();
-    }
-}
-
-#[inline(always)]
-fn truth(value: bool) -> f32 {
-    if value { 1.0 } else { 0.0 }
-}
-
-#[inline(always)]
-fn binary_floats(function: Binary, a: &[u32; TILE], b: &[u32; TILE], out: &mut [u32; TILE], n: usize) {
-    match function {
-        Binary::Add => zip_floats(a, b, out, n, |a, b| a + b),
-        Binary::Subtract => zip_floats(a, b, out, n, |a, b| a - b),
-        Binary::Multiply => zip_floats(a, b, out, n, |a, b| a * b),
-        Binary::Divide => zip_floats(a, b, out, n, |a, b| a / b),
-        Binary::Max => zip_floats(a, b, out, n, |a, b| if a > b { a } else { b }),
-        Binary::Min => zip_floats(a, b, out, n, |a, b| if a < b { a } else { b }),
-        Binary::Less => zip_floats(a, b, out, n, |a, b| truth(a < b)),
-        Binary::LessEqual => zip_floats(a, b, out, n, |a, b| truth(a <= b)),
-        Binary::Equal => zip_floats(a, b, out, n, |a, b| truth(a == b)),
-    }
-}
-
-#[inline(always)]
-fn zip_words(a: &[u32; TILE], b: &[u32; TILE], out: &mut [u32; TILE], n: usize, function: impl Fn(u32, u32) -> u32) {
-    for ((word, a), b) in out[..n].iter_mut().zip(&a[..n]).zip(&b[..n]) {
-        *word = function(*a, *b);
-    }
-}
-
-#[inline(always)]
-fn binary_words(function: Binary, a: &[u32; TILE], b: &[u32; TILE], out: &mut [u32; TILE], n: usize) {
-    let truth = |value: bool| truth(value).to_bits();
-    match function {
-        Binary::Add => zip_words(a, b, out, n, u32::wrapping_add),
-        Binary::Subtract => zip_words(a, b, out, n, u32::wrapping_sub),
-        Binary::Multiply => zip_words(a, b, out, n, u32::wrapping_mul),
-        Binary::Divide => unreachable!("words are not divided"),
-        Binary::Max => zip_words(a, b, out, n, std::cmp::max),
-        Binary::Min => zip_words(a, b, out, n, std::cmp::min),
-        Binary::Less => zip_words(a, b, out, n, |a, b| truth(a < b)),
-        Binary::LessEqual => zip_words(a, b, out, n, |a, b| truth(a <= b)),
-        Binary::Equal => zip_words(a, b, out, n, |a, b| truth(a == b)),
-    }
+/// Writes a register to its buffer.
+///
+/// # Safety
+/// As [`Frame::eval`].
+unsafe fn store(sink: &Sink, frame: &Frame<'_>, position: &Position, len: usize) {
+    let dims = &frame.program.dims;
+    let stride = sink.strides[dims.len() - 1];
+    let value = frame.at(sink.reg).cast_const();
+    for_runs(dims, &sink.strides, position, len, |done, run, _, base| {
+        // SAFETY: `Program::compile` has checked the buffer's bounds, and no one else uses these elements. A value
+        // that lies in the same buffer is the very element that is written.
+        unsafe {
+            let to = sink.region.words().add(sink.offset + base);
+            match (sink.scalar, stride) {
+                (true, _) => (0..run).for_each(|at| *to.add(at * stride) = *value),
+                (false, 1) => std::ptr::copy(value.add(done), to, run),
+                (false, _) => (0..run).for_each(|at| *to.add(at * stride) = *value.add(done + at)),
+            }
+        }
+    });
 }

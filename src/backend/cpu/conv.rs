@@ -1,0 +1,302 @@
+//! Convolutions and the gradients of their images: products whose right operand is the image, moved by each tap.
+
+use super::Job;
+use super::conv_weight::WeightGrad;
+use super::depthwise::{Depthwise, DepthwiseKind};
+use super::isa::Isa;
+use super::memory::Region;
+use super::product::{Outer, outer};
+use super::spread::Spread;
+use crate::ir::ConvGeometry;
+
+/// Multiplications of a part.
+const PART_WORK: usize = 500_000;
+/// Most parts of a kernel.
+const MAX_PARTS: usize = 16;
+/// Channels of the result that are computed before they are copied to their place.
+const STRIP: usize = 16;
+
+/// `out = conv(x, weight)`
+pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Region, isa: Isa) -> Box<dyn Job> {
+    check(&g, x, weight, out);
+    if g.channels == g.groups {
+        return Box::new(Depthwise::new(DepthwiseKind::Forward, g, [x, weight, out], isa));
+    }
+    let spread = Spread::of_images(&g);
+    let taps = taps(&g);
+    let steps = |channel: usize| taps.iter().map(move |tap| (channel, *tap));
+    let pass = Pass {
+        a_start: 0,
+        a_steps: (0..spread.channels * taps.len()).collect(),
+        b_steps: (0..spread.channels)
+            .flat_map(steps)
+            .map(|(channel, tap)| spread.place(channel, shift(&g, tap)))
+            .collect(),
+        size: g.output,
+        first: 0,
+        step: [g.output[1], 1],
+    };
+    let row = spread.channels * taps.len();
+    Box::new(Conv::new(
+        &g,
+        spread,
+        vec![pass],
+        [x, weight, out],
+        g.filters,
+        g.output,
+        [row, row * g.filters / g.groups],
+        isa,
+    ))
+}
+
+/// The gradient of the images.
+///
+/// Pixels whose places have equal remainders of the stride see the same taps; each such set is a convolution of the
+/// gradient with those taps.
+pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Region, isa: Isa) -> Box<dyn Job> {
+    check(&g, out, weight, grad);
+    if g.channels == g.groups {
+        return Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa));
+    }
+    // Where a tap finds the gradient from a pixel of a remainder, in steps of the stride; it may lie before the first.
+    let places = |axis: usize, remainder: usize, tap: usize| {
+        let place = (remainder + g.padding[axis]) as isize - (tap * g.dilation[axis]) as isize;
+        (place.rem_euclid(g.stride[axis] as isize) == 0).then(|| place.div_euclid(g.stride[axis] as isize))
+    };
+    let count = |axis: usize, remainder: usize| g.input[axis].saturating_sub(remainder).div_ceil(g.stride[axis]);
+    let mut before = [0; 2];
+    let mut after = [0; 2];
+    for axis in 0..2 {
+        for remainder in 0..g.stride[axis].min(g.input[axis]) {
+            for place in (0..g.kernel[axis]).filter_map(|tap| places(axis, remainder, tap)) {
+                let end = place + count(axis, remainder) as isize - g.output[axis] as isize;
+                before[axis] = before[axis].max(-place);
+                after[axis] = after[axis].max(end);
+            }
+        }
+    }
+    let (channels, filters) = (g.channels / g.groups, g.filters / g.groups);
+    let spread = Spread {
+        channels: filters,
+        input: g.output,
+        padding: before.map(|before| before as usize),
+        stride: [1, 1],
+        remainders: [1, 1],
+        size: [0, 1].map(|axis| (before[axis] + after[axis]) as usize + g.output[axis]),
+    };
+    let n_taps = g.kernel[0] * g.kernel[1];
+    let mut passes = Vec::new();
+    for y in 0..g.stride[0].min(g.input[0]) {
+        for x in 0..g.stride[1].min(g.input[1]) {
+            let (mut a_steps, mut b_steps) = (Vec::new(), Vec::new());
+            for filter in 0..filters {
+                for tap in taps(&g) {
+                    let (Some(tap_y), Some(tap_x)) = (places(0, y, tap[0]), places(1, x, tap[1])) else { continue };
+                    a_steps.push(filter * channels * n_taps + tap[0] * g.kernel[1] + tap[1]);
+                    b_steps.push(spread.place(filter, [(tap_y + before[0]) as usize, (tap_x + before[1]) as usize]));
+                }
+            }
+            passes.push(Pass {
+                a_start: 0,
+                a_steps,
+                b_steps,
+                size: [count(0, y), count(1, x)],
+                first: y * g.input[1] + x,
+                step: [g.stride[0] * g.input[1], g.stride[1]],
+            });
+        }
+    }
+    let strides = [n_taps, filters * channels * n_taps];
+    Box::new(Conv::new(&g, spread, passes, [grad, weight, out], g.channels, g.input, strides, isa))
+}
+
+/// The gradient of the filters.
+pub fn weight_grad(g: ConvGeometry, x: Region, grad: Region, out: Region, isa: Isa) -> Box<dyn Job> {
+    check(&g, x, out, grad);
+    if g.channels == g.groups {
+        return Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa));
+    }
+    Box::new(WeightGrad::new(g, x, grad, out, isa))
+}
+
+fn check(g: &ConvGeometry, x: Region, weight: Region, y: Region) {
+    assert!(g.groups > 0 && g.channels.is_multiple_of(g.groups) && g.filters.is_multiple_of(g.groups), "groups divide the channels");
+    assert!(g.output[0] > 0 && g.output[1] > 0 && g.stride[0] > 0 && g.stride[1] > 0, "a convolution has a result");
+    x.expect_floats(g.input_shape().iter().product(), "the image of a convolution");
+    weight.expect_floats(g.weight_shape().iter().product(), "the filters of a convolution");
+    y.expect_floats(g.output_shape().iter().product(), "the result of a convolution");
+}
+
+/// Rows and columns of the taps of a filter.
+pub fn taps(g: &ConvGeometry) -> Vec<[usize; 2]> {
+    (0..g.kernel[0]).flat_map(|y| (0..g.kernel[1]).map(move |x| [y, x])).collect()
+}
+
+/// How far a tap is from the corner of its window.
+pub fn shift(g: &ConvGeometry, tap: [usize; 2]) -> [usize; 2] {
+    [tap[0] * g.dilation[0], tap[1] * g.dilation[1]]
+}
+
+/// A product that gives some of the pixels of the result.
+struct Pass {
+    /// Where the filters begin.
+    a_start: usize,
+    /// Where each step of the sums is in the filters.
+    a_steps: Vec<usize>,
+    /// Where each step of the sums is in the image.
+    b_steps: Vec<usize>,
+    /// Rows and columns of the pixels.
+    size: [usize; 2],
+    /// The first pixel in a plane of the result, and the distances of rows and columns.
+    first: usize,
+    step: [usize; 2],
+}
+
+/// A convolution of laid out images.
+struct Conv {
+    spread: Spread,
+    passes: Vec<Pass>,
+    x: Region,
+    weight: Region,
+    out: Region,
+    isa: Isa,
+    /// Whether images need not be laid out.
+    in_place: bool,
+    batch: usize,
+    groups: usize,
+    /// Channels of the result in a group, and elements of one of its planes.
+    channels: usize,
+    plane: usize,
+    /// In the filters, from one channel of the result to the next, and from one group to the next.
+    weight_strides: [usize; 2],
+    /// Images of a part.
+    part: usize,
+}
+
+impl Conv {
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        g: &ConvGeometry,
+        spread: Spread,
+        passes: Vec<Pass>,
+        [x, weight, out]: [Region; 3],
+        channels: usize,
+        size: [usize; 2],
+        weight_strides: [usize; 2],
+        isa: Isa,
+    ) -> Conv {
+        let work = g.output_shape().iter().product::<usize>() * weight.len / g.filters;
+        let part = g.batch.div_ceil((work / PART_WORK).clamp(1, MAX_PARTS));
+        let (channels, plane) = (channels / g.groups, size[0] * size[1]);
+        // No vector may go past the end of the last image.
+        let in_place = spread.is_plain() && passes.iter().all(|pass| spread.run(pass.size).is_multiple_of(16));
+        Conv {
+            in_place,
+            spread,
+            passes,
+            x,
+            weight,
+            out,
+            isa,
+            batch: g.batch,
+            groups: g.groups,
+            channels,
+            plane,
+            weight_strides,
+            part,
+        }
+    }
+
+    /// Words of the laid out image, with some behind it that a vector may read.
+    fn image_words(&self) -> usize {
+        if self.in_place { 0 } else { (self.spread.len() + 16).next_multiple_of(16) }
+    }
+
+    /// Words of a row of a strip.
+    fn strip_words(&self) -> usize {
+        self.passes.iter().map(|pass| self.spread.run(pass.size).next_multiple_of(16)).max().unwrap_or(0)
+    }
+
+    /// Computes one image's result in one group.
+    ///
+    /// # Safety
+    /// As [`Job::run_part`], for the image.
+    unsafe fn image(&self, image: usize, group: usize, scratch: *mut f32) {
+        let source = self.spread.channels * self.spread.input[0] * self.spread.input[1];
+        let (width, strip_row) = (self.spread.size[1], self.strip_words());
+        // SAFETY: the builders have checked the sizes of all buffers; scratch memory holds the image and a strip.
+        unsafe {
+            let x = &self.x.slice()[(image * self.groups + group) * source..][..source];
+            let b = if self.in_place {
+                x.as_ptr()
+            } else {
+                let to = std::slice::from_raw_parts_mut(scratch, self.image_words());
+                self.spread.fill(x, to);
+                to[self.spread.len()..].fill(0.0);
+                to.as_ptr()
+            };
+            let strip = scratch.add(self.image_words());
+            for pass in &self.passes {
+                let columns = self.spread.run(pass.size);
+                let is_direct = pass.size[1] == width && pass.step == [width, 1];
+                for channel in (0..self.channels).step_by(STRIP) {
+                    let rows = STRIP.min(self.channels - channel);
+                    let first = ((image * self.groups + group) * self.channels + channel) * self.plane;
+                    let out = self.out.part_mut(first, rows * self.plane);
+                    let a = pass.a_start + group * self.weight_strides[1] + channel * self.weight_strides[0];
+                    let product = Outer {
+                        rows,
+                        columns,
+                        a: self.weight.floats().cast_const().add(a),
+                        a_row: self.weight_strides[0],
+                        a_steps: &pass.a_steps,
+                        b,
+                        b_steps: &pass.b_steps,
+                        out: if is_direct { out.as_mut_ptr().add(pass.first) } else { strip },
+                        out_row: if is_direct { self.plane } else { strip_row },
+                    };
+                    outer(self.isa, &product);
+                    if !is_direct {
+                        let strip = std::slice::from_raw_parts(strip, rows * strip_row);
+                        for (strip, out) in strip.chunks_exact(strip_row).zip(out.chunks_exact_mut(self.plane)) {
+                            pass.place(strip, width, &mut out[pass.first..]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Pass {
+    /// Copies the pixels of a channel, in rows of `width`, to their places.
+    fn place(&self, strip: &[f32], width: usize, out: &mut [f32]) {
+        for y in 0..self.size[0] {
+            let from = &strip[y * width..][..self.size[1]];
+            let to = &mut out[y * self.step[0]..];
+            match self.step[1] {
+                1 => to[..from.len()].copy_from_slice(from),
+                step => to.iter_mut().step_by(step).zip(from).for_each(|(to, from)| *to = *from),
+            }
+        }
+    }
+}
+
+impl Job for Conv {
+    fn parts(&self) -> usize {
+        self.batch.div_ceil(self.part)
+    }
+
+    fn scratch_words(&self) -> usize {
+        self.image_words() + STRIP * self.strip_words()
+    }
+
+    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
+        for image in part * self.part..((part + 1) * self.part).min(self.batch) {
+            for group in 0..self.groups {
+                // SAFETY: the caller's promise; parts have no image in common.
+                unsafe { self.image(image, group, scratch.cast()) };
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The gradient of a convolution's filters: inner products of the result's gradient with the image, moved by each tap.
+
+use super::Job;
+use super::conv::{shift, taps};
+use super::isa::Isa;
+use super::memory::{Region, Words};
+use super::product::{Inner, inner};
+use super::spread::Spread;
+use crate::ir::ConvGeometry;
+
+/// Multiplications of a part.
+const PART_WORK: usize = 2_000_000;
+/// Most parts, each of which has its own copy of the result.
+const MAX_PARTS: usize = 8;
+/// Pixels that are summed in registers before the sums are written: a few rows of the gradient fill the nearest cache.
+const PIXELS: usize = 1536;
+
+/// The gradient of the filters.
+pub struct WeightGrad {
+    geometry: ConvGeometry,
+    spread: Spread,
+    x: Region,
+    grad: Region,
+    out: Region,
+    isa: Isa,
+    /// Where each tap of a filter finds the first pixel.
+    b_columns: Vec<usize>,
+    /// Words of a plane of the gradient in rows of the laid out image.
+    pixels: usize,
+    /// Images that are summed in registers.
+    together: usize,
+    /// Images of a part.
+    part: usize,
+    /// The sums of each part; empty if there is one.
+    sums: Words,
+}
+
+impl WeightGrad {
+    /// Binds a kernel whose buffers have the sizes of the geometry.
+    pub fn new(geometry: ConvGeometry, x: Region, grad: Region, out: Region, isa: Isa) -> WeightGrad {
+        let g = &geometry;
+        let spread = Spread::of_images(g);
+        let taps = taps(g);
+        let steps = |channel: usize| taps.iter().map(move |tap| (channel, *tap));
+        let b_columns = (0..spread.channels).flat_map(steps).map(|(channel, tap)| spread.place(channel, shift(g, tap)));
+        let b_columns = b_columns.collect();
+        let pixels = spread.run(g.output).next_multiple_of(16);
+        let work = grad.len * out.len / g.filters;
+        let part = g.batch.div_ceil((work / PART_WORK).clamp(1, MAX_PARTS));
+        let parts = g.batch.div_ceil(part);
+        let sums = Words::zeroed(if parts > 1 { parts * out.len } else { 0 });
+        let together = (PIXELS / pixels).clamp(1, part);
+        WeightGrad { geometry, spread, x, grad, out, isa, b_columns, pixels, together, part, sums }
+    }
+
+    fn filters(&self) -> usize {
+        self.geometry.filters / self.geometry.groups
+    }
+
+    /// Copies the gradient of some filters of an image to rows of the laid out image, with zeros between.
+    fn fill(&self, grad: &[f32], to: &mut [f32]) {
+        let [height, width] = self.geometry.output;
+        for (grad, to) in grad.chunks_exact(height * width).zip(to.chunks_exact_mut(self.pixels)) {
+            to.fill(0.0);
+            for (grad, to) in grad.chunks_exact(width).zip(to.chunks_mut(self.spread.size[1])) {
+                to[..width].copy_from_slice(grad);
+            }
+        }
+    }
+}
+
+impl Job for WeightGrad {
+    fn parts(&self) -> usize {
+        self.geometry.batch.div_ceil(self.part)
+    }
+
+    fn scratch_words(&self) -> usize {
+        self.together * (self.spread.len() + self.filters() * self.pixels) + 32
+    }
+
+    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
+        let g = &self.geometry;
+        let filters = self.filters();
+        let source = self.spread.channels * g.input[0] * g.input[1];
+        let (image_len, grad_len) = (self.spread.len(), filters * self.pixels);
+        let result = filters * g.output[0] * g.output[1];
+        // SAFETY: the builder has checked the sizes of all buffers, and each part has its own sums and scratch memory.
+        unsafe {
+            let sums = if self.sums.len() == 0 {
+                self.out.part_mut(0, self.out.len)
+            } else {
+                let start = self.sums.start().cast::<f32>().add(part * self.out.len);
+                std::slice::from_raw_parts_mut(start, self.out.len)
+            };
+            sums.fill(0.0);
+            let scratch = std::slice::from_raw_parts_mut(scratch.cast::<f32>(), self.scratch_words());
+            let (grads, images) = scratch.split_at_mut(self.together * grad_len);
+            let end = ((part + 1) * self.part).min(g.batch);
+            for first in (part * self.part..end).step_by(self.together) {
+                let pieces = self.together.min(end - first);
+                for group in 0..g.groups {
+                    for piece in 0..pieces {
+                        let at = (first + piece) * g.groups + group;
+                        self.spread.fill(
+                            &self.x.slice()[at * source..][..source],
+                            &mut images[piece * image_len..][..image_len],
+                        );
+                        self.fill(
+                            &self.grad.slice()[at * result..][..result],
+                            &mut grads[piece * grad_len..][..grad_len],
+                        );
+                    }
+                    // The last taps read a little further, times zero.
+                    images[pieces * image_len..][..16].fill(0.0);
+                    let row = self.b_columns.len();
+                    let product = Inner {
+                        rows: filters,
+                        a: grads.as_ptr(),
+                        a_row: self.pixels,
+                        a_piece: grad_len,
+                        b: images.as_ptr(),
+                        b_columns: &self.b_columns,
+                        b_piece: image_len,
+                        pieces,
+                        length: self.pixels,
+                        out: sums[group * filters * row..].as_mut_ptr(),
+                        out_row: row,
+                    };
+                    inner(self.isa, &product);
+                }
+            }
+        }
+    }
+
+    fn finish(&self) {
+        if self.sums.len() == 0 {
+            return;
+        }
+        // SAFETY: all parts are done, so this thread alone uses these buffers.
+        let (sums, out) = unsafe {
+            (
+                std::slice::from_raw_parts(self.sums.start().cast_const().cast::<f32>(), self.sums.len()),
+                self.out.part_mut(0, self.out.len),
+            )
+        };
+        out.copy_from_slice(&sums[..out.len()]);
+        for sums in sums[out.len()..].chunks_exact(out.len()) {
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out += *sum);
+        }
+    }
+}

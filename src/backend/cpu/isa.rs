@@ -1,0 +1,139 @@
+//! Instruction sets: one source compiled for several, chosen once when a session opens.
+
+use std::fmt;
+
+use super::vector::{Four, Vector};
+
+/// What the processor can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// What every processor of the architecture can.
+    Baseline,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+impl Isa {
+    /// The best that this processor can.
+    pub fn detect() -> Isa {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if fused && wide {
+                return Isa::Avx512;
+            }
+            if fused {
+                return Isa::Avx2;
+            }
+        }
+        Isa::Baseline
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Isa::Baseline => std::env::consts::ARCH,
+            Isa::Avx2 => "AVX2",
+            Isa::Avx512 => "AVX-512",
+        })
+    }
+}
+
+/// How numbers are computed with.
+pub trait Arithmetic {
+    /// As many floats as are computed with at once.
+    type Vector: Vector;
+
+    /// `a·b + c`
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// With FMA and vectors of AVX-512.
+#[cfg(target_arch = "x86_64")]
+pub struct Wide;
+
+/// With FMA: `a·b + c` is rounded once.
+pub struct Fused;
+
+/// Without: `a·b + c` is rounded twice.
+pub struct Plain;
+
+/// What [`Isa::Baseline`] has.
+#[cfg(target_arch = "aarch64")]
+pub type Portable = Fused;
+/// What [`Isa::Baseline`] has.
+#[cfg(not(target_arch = "aarch64"))]
+pub type Portable = Plain;
+
+#[cfg(target_arch = "x86_64")]
+impl Arithmetic for Wide {
+    type Vector = std::arch::x86_64::__m512;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+impl Arithmetic for Fused {
+    #[cfg(target_arch = "x86_64")]
+    type Vector = std::arch::x86_64::__m256;
+    #[cfg(not(target_arch = "x86_64"))]
+    type Vector = Four<true>;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+impl Arithmetic for Plain {
+    type Vector = Four<false>;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+}
+
+/// Defines a function that calls a generic, always inlined one compiled for each [`Isa`].
+macro_rules! for_each_isa {
+    ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis unsafe fn $name(isa: $crate::backend::cpu::isa::Isa, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+                unsafe fn avx512($($arg: $ty),*) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $body::<$crate::backend::cpu::isa::Wide>($($arg),*) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2($($arg: $ty),*) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $body::<$crate::backend::cpu::isa::Fused>($($arg),*) }
+                }
+                match isa {
+                    // SAFETY: `Isa::detect` has found the features; the rest is the caller's promise.
+                    $crate::backend::cpu::isa::Isa::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::backend::cpu::isa::Isa::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::backend::cpu::isa::Isa::Baseline => {}
+                }
+            }
+            let _ = isa;
+            // SAFETY: the caller's promise.
+            unsafe { $body::<$crate::backend::cpu::isa::Portable>($($arg),*) }
+        }
+    };
+}
+
+pub(super) use for_each_isa;

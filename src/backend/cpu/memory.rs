@@ -1,0 +1,204 @@
+//! Where buffers lie: aligned allocations, and buffers bound to addresses in them.
+
+use std::alloc::Layout;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::backend::{DataBytes, Setup};
+use crate::ir::{DType, graph};
+use crate::plan::{BufferRef, Place, Plan};
+
+/// Zeroed words at an address that is a multiple of 64 and does not change.
+pub struct Words {
+    start: NonNull<u32>,
+    len: usize,
+}
+
+// SAFETY: it owns its allocation, as a `Vec` does.
+unsafe impl Send for Words {}
+// SAFETY: a shared reference only gives the address; who follows it answers for what is there.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// `len` words of 0.
+    pub fn zeroed(len: usize) -> Words {
+        let layout = Words::layout(len);
+        // SAFETY: the layout is never of size 0.
+        let start = unsafe { std::alloc::alloc_zeroed(layout) };
+        match NonNull::new(start.cast()) {
+            Some(start) => Words { start, len },
+            None => std::alloc::handle_alloc_error(layout),
+        }
+    }
+
+    fn layout(len: usize) -> Layout {
+        Layout::from_size_align(len.max(1).next_multiple_of(16) * 4, 64).expect("a buffer fits into the address space")
+    }
+
+    /// The first word.
+    pub fn start(&self) -> *mut u32 {
+        self.start.as_ptr()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Their values; `&mut` says that no kernel runs.
+    pub fn values(&mut self) -> &mut [u32] {
+        // SAFETY: the allocation holds `len` initialised words, and kernels run only inside `Session::run`.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `zeroed` with this very layout.
+        unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), Words::layout(self.len)) }
+    }
+}
+
+/// A buffer bound to its address: `len` elements inside an allocation of the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Region {
+    start: *mut u8,
+    /// How many elements.
+    pub len: usize,
+    /// Their type.
+    pub dtype: DType,
+}
+
+// SAFETY: an address; the kernels that follow it are divided so that no two threads write one element.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// The address of the first element.
+    pub fn start(&self) -> *mut u8 {
+        self.start
+    }
+
+    /// The address of the first of elements of 4 bytes.
+    pub fn words(&self) -> *mut u32 {
+        debug_assert_ne!(self.dtype, DType::U8);
+        self.start.cast()
+    }
+
+    /// The address of the first of floats.
+    pub fn floats(&self) -> *mut f32 {
+        debug_assert_eq!(self.dtype, DType::F32);
+        self.start.cast()
+    }
+
+    /// Whether both have a byte in common.
+    pub fn overlaps(&self, other: &Region) -> bool {
+        let (first, second) = (self.start as usize, other.start as usize);
+        first < second + other.len * other.dtype.size() && second < first + self.len * self.dtype.size()
+    }
+
+    /// The floats of it.
+    ///
+    /// # Safety
+    /// No thread may write to them while the slice lives.
+    pub unsafe fn slice<'a>(&self) -> &'a [f32] {
+        // SAFETY: the region is inside its allocation; the rest is the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.floats(), self.len) }
+    }
+
+    /// `len` floats from `start` on, for writing.
+    ///
+    /// # Safety
+    /// No one else may read or write them while the slice lives.
+    pub unsafe fn part_mut<'a>(&self, start: usize, len: usize) -> &'a mut [f32] {
+        assert!(start + len <= self.len, "a part lies inside its buffer");
+        // SAFETY: inside the region, as just checked; the rest is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.floats().add(start), len) }
+    }
+
+    /// Panics unless the buffer has exactly `len` floats.
+    pub fn expect_floats(&self, len: usize, what: &str) {
+        assert_eq!(self.dtype, DType::F32, "{what} is of floats");
+        assert_eq!(self.len, len, "{what} has as many elements as its shape says");
+    }
+}
+
+/// The elements of a data set: the shared bytes, or words where those are not aligned.
+enum Data {
+    Shared(Arc<Vec<u8>>),
+    Words(Words),
+}
+
+/// All memory of a session.
+pub struct Memory {
+    arena: Words,
+    /// By state.
+    pub states: Vec<Words>,
+    /// By plan: the row of step inputs.
+    pub rows: Vec<Words>,
+    data: Vec<Data>,
+    infos: Vec<graph::DataInfo>,
+}
+
+impl Memory {
+    /// Allocates for a setup. All plans share one arena, as their contents do not outlive a step.
+    pub fn new(setup: &Setup) -> Memory {
+        Memory {
+            arena: Words::zeroed(setup.plans.iter().map(|plan| plan.arena_words).max().unwrap_or(0)),
+            states: setup.states.infos().iter().map(|info| Words::zeroed(graph::count(&info.shape))).collect(),
+            rows: setup.plans.iter().map(|plan| Words::zeroed(plan.step.words)).collect(),
+            data: setup.data.iter().map(hold_data).collect(),
+            infos: setup.data.iter().map(|data| data.info.clone()).collect(),
+        }
+    }
+
+    /// The address of a buffer of a plan.
+    ///
+    /// # Panics
+    /// When the buffer is not inside its place, which is a mistake of ours.
+    pub fn bind(&self, plan_idx: usize, plan: &Plan, buffer: &BufferRef) -> Region {
+        let (start, bytes): (*mut u8, usize) = match buffer.place {
+            Place::Arena(offset) => {
+                assert!(offset + buffer.len <= plan.arena_words, "{buffer:?} lies inside the arena");
+                (self.arena.start().wrapping_add(offset).cast(), buffer.len * 4)
+            }
+            Place::State(id) => {
+                let words = &self.states[id.index()];
+                (words.start().cast(), words.len() * 4)
+            }
+            Place::Step(offset) => {
+                let words = &self.rows[plan_idx];
+                assert!(offset + buffer.len <= words.len(), "{buffer:?} lies inside the step's row");
+                (words.start().wrapping_add(offset).cast(), buffer.len * 4)
+            }
+            Place::Data(id) => {
+                let name = &plan.data[id.0 as usize].name;
+                let found = self.infos.iter().position(|info| info.name == *name);
+                let idx =
+                    found.unwrap_or_else(|| unreachable!("the data set `{name}` of a plan is given to its session"));
+                assert_eq!(self.infos[idx].dtype, buffer.dtype, "the data set `{name}` has the plan's type");
+                match &self.data[idx] {
+                    // Kernels never store to a data set: `Region` has one kind of pointer for both uses.
+                    Data::Shared(bytes) => (bytes.as_ptr().cast_mut(), bytes.len()),
+                    Data::Words(words) => (words.start().cast(), words.len() * 4),
+                }
+            }
+        };
+        assert!(buffer.dtype != DType::U8 || matches!(buffer.place, Place::Data(_)), "bytes occur only in data sets");
+        assert!(buffer.len * buffer.dtype.size() <= bytes, "{buffer:?} lies inside its place of {bytes} bytes");
+        Region { start, len: buffer.len, dtype: buffer.dtype }
+    }
+}
+
+fn hold_data(data: &DataBytes) -> Data {
+    let aligned = data.info.dtype == DType::U8 || (data.bytes.as_ptr() as usize).is_multiple_of(4);
+    if aligned && cfg!(target_endian = "little") {
+        return Data::Shared(Arc::clone(&data.bytes));
+    }
+    let mut words = Words::zeroed(data.bytes.len() / 4);
+    for (word, bytes) in words.values().iter_mut().zip(data.bytes.chunks_exact(4)) {
+        *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    }
+    Data::Words(words)
+}

@@ -1,0 +1,72 @@
+//! Kernels that compute every element by itself, and plain copies.
+
+use super::Job;
+use super::isa::Isa;
+use super::memory::Region;
+use super::program::{Program, Space};
+use super::tile::Frame;
+use crate::ir::DType;
+use crate::plan::{Access, Body, Instr, Load, Store};
+
+/// Work of a part, in tenths of a nanosecond: below twice as much, a second thread does not pay.
+const PART_COST: usize = 80_000;
+/// Most parts of a kernel.
+const MAX_PARTS: usize = 32;
+
+/// A body over all positions of an iteration space.
+pub struct Pointwise {
+    program: Program,
+    isa: Isa,
+    part: usize,
+}
+
+impl Pointwise {
+    /// Compiles a kernel.
+    pub fn new(shape: &[usize], inputs: &[Region], body: &Body, stores: &[(Store, Region)], isa: Isa) -> Pointwise {
+        let space = Space { shape, order: (0..shape.len()).collect(), groups: vec![0; shape.len()] };
+        let program = Program::compile(&space, inputs, body, stores, &[]);
+        let positions = program.positions();
+        let parts = (positions * program.cost / PART_COST).clamp(1, MAX_PARTS);
+        // Whole rows, or else whole cache lines, so that no two threads write to one.
+        let unit = if program.by_rows && program.dims.len() > 1 { program.inner() } else { 64 };
+        let part = positions.div_ceil(parts).next_multiple_of(unit);
+        Pointwise { program, isa, part }
+    }
+
+    /// A copy of words.
+    pub fn copy(from: Region, to: Region, isa: Isa) -> Pointwise {
+        assert_eq!(from.len, to.len, "a copy has one length");
+        assert!(from.dtype != DType::U8 && to.dtype != DType::U8, "a copy is of words");
+        let access = || Access { strides: vec![1], ..Access::default() };
+        let body = Body { instrs: vec![Instr::Load(Load { input: 0, access: access() })] };
+        let output = crate::plan::BufferRef { place: crate::plan::Place::Arena(0), len: to.len, dtype: to.dtype };
+        Pointwise::new(&[from.len], &[from], &body, &[(Store { reg: 0, output, access: access() }, to)], isa)
+    }
+}
+
+impl Job for Pointwise {
+    fn parts(&self) -> usize {
+        self.program.positions().div_ceil(self.part)
+    }
+
+    fn scratch_words(&self) -> usize {
+        self.program.scratch_words()
+    }
+
+    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
+        let program = &self.program;
+        let end = ((part + 1) * self.part).min(program.positions());
+        let inner = program.inner();
+        let mut start = part * self.part;
+        // SAFETY: the caller's promise; parts have no position in common, and tiles end at the ends of rows.
+        unsafe {
+            let frame = Frame::new(program, self.isa, scratch);
+            while start < end {
+                let row = if program.by_rows { inner - start % inner } else { usize::MAX };
+                let len = program.tile.min(end - start).min(row);
+                frame.eval(start, len);
+                start += len;
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Matrix products, convolutions, pools.
+
+use super::*;
+use crate::ir::{ConvGeometry, PoolGeometry};
+
+#[test]
+fn matrices_are_multiplied() {
+    let mut random = Sequence::new(21, 0, 0);
+    let sizes = [
+        [1, 1, 1],
+        [1, 10, 300],
+        [300, 1, 20],
+        [32, 64, 30],
+        [128, 10, 512],
+        [130, 517, 33],
+        [517, 129, 64],
+        [64, 64, 700],
+        [5, 3, 2000],
+        [17, 19, 1],
+    ];
+    for [m, n, k] in sizes {
+        let (a, b) = (numbers(&mut random, m * k), numbers(&mut random, k * n));
+        for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut case = Case::default();
+            let (a_ref, b_ref, out) = (case.floats(&a), case.floats(&b), case.result(m * n, DType::F32));
+            case.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a: a_ref, b: b_ref, out });
+            let [a_row, a_column] = if transpose_a { [1, m] } else { [k, 1] };
+            let [b_row, b_column] = if transpose_b { [1, k] } else { [n, 1] };
+            let mut expected = vec![0.0; m * n];
+            for row in 0..m {
+                for column in 0..n {
+                    expected[row * n + column] = (0..k)
+                        .map(|at| {
+                            f64::from(a[row * a_row + at * a_column]) * f64::from(b[at * b_row + column * b_column])
+                        })
+                        .sum();
+                }
+            }
+            check_close(&case.run_floats(out), &expected, 2e-5);
+        }
+    }
+}
+
+/// A geometry whose output covers the image with `after` zeros behind it.
+fn geometry(
+    [batch, channels, filters, groups]: [usize; 4],
+    input: [usize; 2],
+    kernel: [usize; 2],
+    [stride, padding, dilation, after]: [[usize; 2]; 4],
+) -> ConvGeometry {
+    let output = [0, 1].map(|axis| {
+        (input[axis] + padding[axis] + after[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis] + 1
+    });
+    ConvGeometry { batch, channels, input, filters, kernel, output, stride, padding, dilation, groups }
+}
+
+/// Calls `visit(x, weight, y)` with the indices of every product of a convolution.
+fn for_products(g: &ConvGeometry, mut visit: impl FnMut(usize, usize, usize)) {
+    let (channels, filters) = (g.channels / g.groups, g.filters / g.groups);
+    let shape = [g.batch, g.filters, g.output[0], g.output[1], channels, g.kernel[0], g.kernel[1]];
+    for position in positions(&shape) {
+        let [n, o, oy, ox, c, ky, kx] = position[..] else { unreachable!("seven axes") };
+        let y = (oy * g.stride[0] + ky * g.dilation[0]).checked_sub(g.padding[0]);
+        let x = (ox * g.stride[1] + kx * g.dilation[1]).checked_sub(g.padding[1]);
+        let (Some(y), Some(x)) = (y, x) else { continue };
+        if y < g.input[0] && x < g.input[1] {
+            let channel = o / filters * channels + c;
+            visit(
+                ((n * g.channels + channel) * g.input[0] + y) * g.input[1] + x,
+                ((o * channels + c) * g.kernel[0] + ky) * g.kernel[1] + kx,
+                ((n * g.filters + o) * g.output[0] + oy) * g.output[1] + ox,
+            );
+        }
+    }
+}
+
+fn check_conv(random: &mut Sequence, g: ConvGeometry) {
+    let x = numbers(random, count(&g.input_shape()));
+    let weight = numbers(random, count(&g.weight_shape()));
+    let grad = numbers(random, count(&g.output_shape()));
+    let mut case = Case::default();
+    let (x_ref, weight_ref, grad_ref) = (case.floats(&x), case.floats(&weight), case.floats(&grad));
+    let [y_out, x_out, weight_out] = [grad.len(), x.len(), weight.len()].map(|len| case.result(len, DType::F32));
+    case.kernel(KernelKind::Conv2d { geometry: g, x: x_ref, weight: weight_ref, out: y_out });
+    case.kernel(KernelKind::Conv2dInputGrad { geometry: g, weight: weight_ref, grad: grad_ref, out: x_out });
+    case.kernel(KernelKind::Conv2dWeightGrad { geometry: g, x: x_ref, grad: grad_ref, out: weight_out });
+    let (mut ys, mut xs, mut weights) = (vec![0.0; grad.len()], vec![0.0; x.len()], vec![0.0; weight.len()]);
+    for_products(&g, |at_x, at_weight, at_y| {
+        ys[at_y] += f64::from(x[at_x]) * f64::from(weight[at_weight]);
+        xs[at_x] += f64::from(weight[at_weight]) * f64::from(grad[at_y]);
+        weights[at_weight] += f64::from(x[at_x]) * f64::from(grad[at_y]);
+    });
+    check_close(&case.run_floats(y_out), &ys, 2e-5);
+    check_close(&case.run_floats(x_out), &xs, 2e-5);
+    check_close(&case.run_floats(weight_out), &weights, 5e-5);
+}
+
+#[test]
+fn images_are_convolved() {
+    let mut random = Sequence::new(22, 0, 0);
+    let same = [[1, 1], [1, 1], [1, 1], [1, 1]];
+    let bare = [[1, 1], [0, 0], [1, 1], [0, 0]];
+    for g in [
+        geometry([1, 1, 1, 1], [1, 1], [1, 1], bare),
+        geometry([3, 2, 5, 1], [7, 6], [3, 3], same),
+        geometry([9, 3, 17, 1], [12, 11], [3, 3], same),
+        geometry([5, 16, 33, 1], [9, 10], [1, 1], bare),
+        geometry([5, 6, 4, 1], [9, 10], [1, 1], [[2, 2], [0, 0], [1, 1], [0, 0]]),
+        geometry([4, 4, 6, 2], [9, 8], [3, 2], [[2, 1], [1, 0], [1, 2], [0, 1]]),
+        geometry([2, 6, 9, 3], [11, 5], [3, 1], [[1, 3], [2, 0], [2, 1], [1, 2]]),
+        geometry([2, 3, 4, 1], [5, 5], [5, 5], [[1, 1], [0, 0], [1, 1], [0, 0]]),
+        geometry([2, 3, 4, 1], [4, 4], [3, 3], [[2, 2], [0, 0], [1, 1], [1, 1]]),
+        geometry([3, 2, 3, 1], [2, 2], [5, 5], [[1, 1], [4, 4], [1, 1], [4, 4]]),
+        geometry([17, 8, 8, 1], [8, 8], [3, 3], same),
+        geometry([2, 4, 16, 1], [30, 32], [7, 7], [[2, 2], [3, 3], [1, 1], [3, 3]]),
+    ] {
+        check_conv(&mut random, g);
+    }
+}
+
+#[test]
+fn channels_are_convolved_alone() {
+    let mut random = Sequence::new(23, 0, 0);
+    for g in [
+        geometry([3, 4, 4, 4], [9, 21], [3, 3], [[1, 1], [1, 1], [1, 1], [1, 1]]),
+        geometry([2, 3, 6, 3], [8, 7], [3, 3], [[2, 2], [1, 1], [1, 1], [1, 0]]),
+        geometry([2, 5, 5, 5], [12, 40], [5, 3], [[1, 1], [4, 2], [2, 2], [4, 2]]),
+        geometry([7, 16, 16, 16], [16, 16], [3, 3], [[1, 1], [1, 1], [1, 1], [1, 1]]),
+    ] {
+        check_conv(&mut random, g);
+    }
+}
+
+#[test]
+fn random_convolutions_agree() {
+    let mut random = Sequence::new(24, 0, 0);
+    let mut done = 0;
+    while done < 40 {
+        let mut pick = |low: usize, high: usize| low + below(&mut random, high - low + 1);
+        let groups = pick(1, 3);
+        let sizes = [pick(1, 6), groups * pick(1, 6), groups * pick(1, 20), groups];
+        let (input, kernel) = ([pick(1, 14), pick(1, 20)], [pick(1, 4), pick(1, 4)]);
+        let rest =
+            [[pick(1, 3), pick(1, 3)], [pick(0, 3), pick(0, 3)], [pick(1, 2), pick(1, 2)], [pick(0, 3), pick(0, 3)]];
+        let fits = (0..2).all(|axis| input[axis] + rest[1][axis] + rest[3][axis] > rest[2][axis] * (kernel[axis] - 1));
+        if fits {
+            check_conv(&mut random, geometry(sizes, input, kernel, rest));
+            done += 1;
+        }
+    }
+}
+
+fn check_pool(random: &mut Sequence, g: PoolGeometry, special: bool) {
+    let (inputs, outputs) = (g.input[0] * g.input[1], g.output[0] * g.output[1]);
+    let mut x = numbers(random, g.planes * inputs);
+    if special {
+        // Many equal values, some of which are not finite.
+        x.iter_mut().for_each(|x| *x = (*x * 2.0).round());
+        x[inputs / 2] = f32::NAN;
+        x[0] = f32::NEG_INFINITY;
+    }
+    let grad = numbers(random, g.planes * outputs);
+    let mut case = Case::default();
+    let (x_ref, grad_ref) = (case.floats(&x), case.floats(&grad));
+    let [max, average] = [0; 2].map(|_| case.result(grad.len(), DType::F32));
+    let [max_grad, average_grad] = [0; 2].map(|_| case.result(x.len(), DType::F32));
+    case.kernel(KernelKind::MaxPool { geometry: g, x: x_ref, out: max });
+    case.kernel(KernelKind::MaxPoolGrad { geometry: g, x: x_ref, grad: grad_ref, out: max_grad });
+    case.kernel(KernelKind::AvgPool { geometry: g, x: x_ref, out: average });
+    case.kernel(KernelKind::AvgPoolGrad { geometry: g, grad: grad_ref, out: average_grad });
+    let mut maxima = vec![f64::NEG_INFINITY; grad.len()];
+    let mut means = vec![0.0; grad.len()];
+    let (mut max_grads, mut mean_grads) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let share = 1.0 / (g.kernel[0] * g.kernel[1]) as f64;
+    for (at, position) in positions(&[g.planes, g.output[0], g.output[1]]).iter().enumerate() {
+        let mut best: Option<usize> = None;
+        for tap in positions(&g.kernel) {
+            let [y, column] =
+                [0, 1].map(|axis| (position[axis + 1] * g.stride[axis] + tap[axis]).checked_sub(g.padding[axis]));
+            let (Some(y), Some(column)) = (y, column) else {
+                continue;
+            };
+            if y < g.input[0] && column < g.input[1] {
+                let from = position[0] * inputs + y * g.input[1] + column;
+                means[at] += f64::from(x[from]) * share;
+                mean_grads[from] += f64::from(grad[at]) * share;
+                if best.is_none_or(|best| x[from] > x[best] || x[from].is_nan() && !x[best].is_nan()) {
+                    best = Some(from);
+                }
+            }
+        }
+        if let Some(best) = best {
+            maxima[at] = f64::from(x[best]);
+            max_grads[best] += f64::from(grad[at]);
+        }
+    }
+    check_close(&case.run_floats(max), &maxima, 0.0);
+    check_close(&case.run_floats(max_grad), &max_grads, 1e-6);
+    if !special {
+        check_close(&case.run_floats(average), &means, 1e-6);
+    }
+    check_close(&case.run_floats(average_grad), &mean_grads, 1e-6);
+}
+
+#[test]
+fn images_are_pooled() {
+    let mut random = Sequence::new(25, 0, 0);
+    for (planes, input, output, kernel, stride, padding) in [
+        (3, [8, 8], [4, 4], [2, 2], [2, 2], [0, 0]),
+        (5, [9, 67], [4, 33], [2, 2], [2, 2], [0, 0]),
+        (70, [28, 28], [14, 14], [2, 2], [2, 2], [0, 0]),
+        (4, [9, 9], [5, 5], [2, 2], [2, 2], [0, 0]),
+        (6, [10, 13], [5, 7], [3, 3], [2, 2], [1, 1]),
+        (2, [7, 7], [1, 1], [7, 7], [7, 7], [0, 0]),
+        (3, [6, 5], [6, 5], [3, 3], [1, 1], [1, 1]),
+        (1, [5, 12], [2, 3], [2, 3], [3, 4], [0, 1]),
+    ] {
+        let g = PoolGeometry { planes, input, output, kernel, stride, padding };
+        check_pool(&mut random, g, false);
+        check_pool(&mut random, g, true);
+    }
+}
