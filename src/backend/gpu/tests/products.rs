@@ -5,7 +5,7 @@ use super::*;
 fn mat_mul(bench: &mut Bench, [m, n, k]: [usize; 3], transpose_a: bool, transpose_b: bool) {
     let (a, b) = (bench.normal(m * k), bench.normal(k * n));
     let out = bench.out(m * n, DType::F32);
-    bench.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out });
+    bench.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out: out.into() });
 }
 
 #[test]
