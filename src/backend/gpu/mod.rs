@@ -22,7 +22,7 @@ mod tests;
 use crate::plan::Fusion;
 
 /// What plans for this executor may fuse.
-pub const FUSION: Fusion = Fusion { epilogues: false };
+pub const FUSION: Fusion = Fusion { epilogues: true };
 
 pub use adapters::{Adapter, adapters, select};
 pub use check::{Check, self_test};
