@@ -6,6 +6,7 @@ mod inline;
 pub mod kernel;
 mod memory;
 pub mod print;
+pub mod traffic;
 
 use std::collections::HashMap;
 

@@ -6,6 +6,7 @@ mod cache;
 mod check;
 mod conv;
 mod device;
+mod dispatch;
 mod launch;
 mod layout;
 mod pipelines;
@@ -26,5 +27,5 @@ pub const FUSION: Fusion = Fusion { epilogues: true };
 
 pub use adapters::{Adapter, adapters, select};
 pub use check::{Check, self_test};
-pub use launch::{scratch_words, wgsl};
+pub use launch::wgsl;
 pub use session::open;
