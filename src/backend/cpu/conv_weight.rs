@@ -25,8 +25,13 @@ pub struct WeightGrad {
     isa: Isa,
     /// Where each tap of a filter finds the first pixel.
     b_columns: Vec<usize>,
-    /// Words of a plane of the gradient in rows of the laid out image.
+    /// Words of a plane of the gradient as the product reads it.
     pixels: usize,
+    /// Whether the gradient is read where it lies, row by row.
+    in_place: bool,
+    /// Where each piece of the sums begins in the gradient and in the laid out images.
+    grad_pieces: Vec<usize>,
+    image_pieces: Vec<usize>,
     /// Images that are summed in registers.
     together: usize,
     /// Images of a part.
@@ -44,13 +49,36 @@ impl WeightGrad {
         let steps = |channel: usize| taps.iter().map(move |tap| (channel, *tap));
         let b_columns = (0..spread.channels).flat_map(steps).map(|(channel, tap)| spread.place(channel, shift(g, tap)));
         let b_columns = b_columns.collect();
-        let pixels = spread.run(g.output).next_multiple_of(16);
+        // Rows of whole vectors need no copy that has zeros where the laid out image has a border.
+        let [height, width] = g.output;
+        let in_place = width.is_multiple_of(16);
+        let pixels = if in_place { height * width } else { spread.run(g.output).next_multiple_of(16) };
         let work = grad.len * out.len / g.filters;
         let part = g.batch.div_ceil((work / PART_WORK).clamp(1, MAX_PARTS));
         let parts = g.batch.div_ceil(part);
         let sums = Words::zeroed(if parts > 1 { parts * out.len } else { 0 });
         let together = (PIXELS / pixels).clamp(1, part);
-        WeightGrad { geometry, spread, x, grad, out, isa, b_columns, pixels, together, part, sums }
+        let rows = if in_place { height } else { 1 };
+        let places = |image: usize, row: usize| {
+            let of_images = move |at: usize| (0..rows).map(move |y| at * image + y * row);
+            (0..together).flat_map(of_images).collect()
+        };
+        WeightGrad {
+            grad_pieces: places(if in_place { g.filters } else { g.filters / g.groups } * pixels, width),
+            image_pieces: places(spread.len(), spread.size[1]),
+            geometry,
+            x,
+            grad,
+            out,
+            isa,
+            b_columns,
+            pixels,
+            in_place,
+            together,
+            part,
+            sums,
+            spread,
+        }
     }
 
     fn filters(&self) -> usize {
@@ -75,7 +103,8 @@ impl Job for WeightGrad {
     }
 
     fn scratch_words(&self) -> usize {
-        self.together * (self.spread.len() + self.filters() * self.pixels) + 32
+        let grads = if self.in_place { 0 } else { self.filters() * self.pixels };
+        self.together * (self.spread.len() + grads) + 32
     }
 
     unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
@@ -92,11 +121,12 @@ impl Job for WeightGrad {
                 let start = self.sums.start().cast::<f32>().add(part * self.out.len);
                 std::slice::from_raw_parts_mut(start, self.out.len)
             };
-            sums.fill(0.0);
             let scratch = std::slice::from_raw_parts_mut(scratch.cast::<f32>(), self.scratch_words());
-            let (grads, images) = scratch.split_at_mut(self.together * grad_len);
-            let end = ((part + 1) * self.part).min(g.batch);
-            for first in (part * self.part..end).step_by(self.together) {
+            let copied = if self.in_place { 0 } else { self.together * grad_len };
+            let (grads, images) = scratch.split_at_mut(copied);
+            let start = part * self.part;
+            let end = (start + self.part).min(g.batch);
+            for first in (start..end).step_by(self.together) {
                 let pieces = self.together.min(end - first);
                 for group in 0..g.groups {
                     for piece in 0..pieces {
@@ -105,26 +135,33 @@ impl Job for WeightGrad {
                             &self.x.slice()[at * source..][..source],
                             &mut images[piece * image_len..][..image_len],
                         );
-                        self.fill(
-                            &self.grad.slice()[at * result..][..result],
-                            &mut grads[piece * grad_len..][..grad_len],
-                        );
+                        if !self.in_place {
+                            self.fill(
+                                &self.grad.slice()[at * result..][..result],
+                                &mut grads[piece * grad_len..][..grad_len],
+                            );
+                        }
                     }
                     // The last taps read a little further, times zero.
                     images[pieces * image_len..][..16].fill(0.0);
                     let row = self.b_columns.len();
+                    let rows = self.grad_pieces.len() / self.together;
+                    let a = match self.in_place {
+                        true => self.grad.slice()[(first * g.groups + group) * result..].as_ptr(),
+                        false => grads.as_ptr(),
+                    };
                     let product = Inner {
                         rows: filters,
-                        a: grads.as_ptr(),
+                        a,
                         a_row: self.pixels,
-                        a_piece: grad_len,
+                        a_pieces: &self.grad_pieces[..pieces * rows],
                         b: images.as_ptr(),
                         b_columns: &self.b_columns,
-                        b_piece: image_len,
-                        pieces,
-                        length: self.pixels,
+                        b_pieces: &self.image_pieces[..pieces * rows],
+                        length: if self.in_place { g.output[1] } else { self.pixels },
                         out: sums[group * filters * row..].as_mut_ptr(),
                         out_row: row,
+                        add: first > start,
                     };
                     inner(self.isa, &product);
                 }

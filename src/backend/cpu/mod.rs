@@ -46,6 +46,9 @@ trait Job: Send + Sync {
     /// [`Job::parts`] is run once, and nothing else uses the session's memory meanwhile.
     unsafe fn run_part(&self, part: usize, scratch: *mut u32);
 
+    /// Makes ready what all parts read, before the first of them.
+    fn prepare(&self) {}
+
     /// Joins the results of the parts, after all of them.
     fn finish(&self) {}
 }
@@ -86,6 +89,7 @@ impl CpuSession {
     fn step(&mut self, plan: usize) {
         for job in &self.jobs[plan] {
             let parts = job.parts();
+            job.prepare();
             if parts == 1 {
                 // SAFETY: scratch memory is as large as the largest kernel needs, and this thread alone runs.
                 unsafe { job.run_part(0, self.scratch[0].start()) };
