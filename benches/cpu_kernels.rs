@@ -82,7 +82,7 @@ impl Bench {
     ) -> BufferRef {
         let out = self.floats(m * n);
         self.operations += 2 * m * n * k;
-        self.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out });
+        self.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out: out.into() });
         out
     }
 
@@ -281,9 +281,9 @@ fn convolution(
         let mut bench = Bench::new(&format!("{what} {batch}x{channels}x{size}² → {filters}, {kernel}² /{stride}"));
         let [x, weight, y] = [0, 1, 2].map(|idx| bench.floats(lens[idx]));
         bench.kernel(match idx {
-            0 => KernelKind::Conv2d { geometry, x, weight, out: y },
-            1 => KernelKind::Conv2dInputGrad { geometry, weight, grad: y, out: x },
-            _ => KernelKind::Conv2dWeightGrad { geometry, x, grad: y, out: weight },
+            0 => KernelKind::Conv2d { geometry, x, weight, out: y.into() },
+            1 => KernelKind::Conv2dInputGrad { geometry, weight, grad: y, out: x.into() },
+            _ => KernelKind::Conv2dWeightGrad { geometry, x, grad: y, out: weight.into() },
         });
         bench.operations = 2 * lens[2] * lens[1] / filters;
         bench.run();

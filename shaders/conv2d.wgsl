@@ -2,7 +2,7 @@
 // out[n, o, i, j] = Σ x[n, c, i·s - p + u·d, j·s - p + v·d] · weight[o, c, u, v].
 // Rows are the filters of a part (a group of channels), columns the pixels of all images, terms (c, u, v).
 //
-// Constants: the geometry (see conv.rs). Buffers: read_x, read_weight, write_out.
+// Constants: the geometry (see conv.rs). Buffers: read_x, read_weight.
 
 fn row_of(part: u32, row: u32) -> vec4<u32> {
     return vec4<u32>((part * rows() + row) * terms(), 0u, 0u, 0u);
@@ -35,7 +35,7 @@ fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
     return read_x(column.x + term.y + y * IN_WIDTH + x);
 }
 
-fn store_out(part: u32, row: u32, column: u32, value: f32) {
+fn element_of(part: u32, row: u32, column: u32) -> u32 {
     let image = column / OUT_AREA;
-    write_out((image * FILTERS + part * rows() + row) * OUT_AREA + column % OUT_AREA, value);
+    return (image * FILTERS + part * rows() + row) * OUT_AREA + column % OUT_AREA;
 }

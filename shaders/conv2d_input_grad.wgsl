@@ -2,7 +2,7 @@
 // out[n, c, h, w] = Σ weight[o, c, u, v] · grad[n, o, (h + p - u·d) / s, (w + p - v·d) / s] where the quotients are whole.
 // Rows are the channels of a part (a group of channels), columns the pixels of all images, terms (o, u, v).
 //
-// Constants: the geometry (see conv.rs). Buffers: read_weight, read_grad, write_out.
+// Constants: the geometry (see conv.rs). Buffers: read_weight, read_grad.
 
 fn row_of(part: u32, row: u32) -> vec4<u32> {
     return vec4<u32>(row * TAPS, 0u, 0u, 0u);
@@ -38,7 +38,7 @@ fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
     return read_grad(column.x + term.y + (y / STRIDE_Y) * OUT_WIDTH + x / STRIDE_X);
 }
 
-fn store_out(part: u32, row: u32, column: u32, value: f32) {
+fn element_of(part: u32, row: u32, column: u32) -> u32 {
     let image = column / IN_AREA;
-    write_out((image * CHANNELS + part * rows() + row) * IN_AREA + column % IN_AREA, value);
+    return (image * CHANNELS + part * rows() + row) * IN_AREA + column % IN_AREA;
 }

@@ -2,7 +2,7 @@
 // out[o, c, u, v] = Σ grad[n, o, i, j] · x[n, c, i·s - p + u·d, j·s - p + v·d].
 // Rows are the filters of a part (a group of channels), columns (c, u, v), terms the pixels of all images.
 //
-// Constants: the geometry (see conv.rs). Buffers: read_x, read_grad, write_out.
+// Constants: the geometry (see conv.rs). Buffers: read_x, read_grad.
 
 fn row_of(part: u32, row: u32) -> vec4<u32> {
     return vec4<u32>((part * rows() + row) * OUT_AREA, 0u, 0u, 0u);
@@ -37,6 +37,6 @@ fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
     return read_x(term.y + column.x + y * IN_WIDTH + x);
 }
 
-fn store_out(part: u32, row: u32, column: u32, value: f32) {
-    write_out((part * rows() + row) * columns() + column, value);
+fn element_of(part: u32, row: u32, column: u32) -> u32 {
+    return (part * rows() + row) * columns() + column;
 }

@@ -7,10 +7,22 @@
 const TILE = 8u;
 const BLOCK = 512u;
 
-fn keep_element(slice: u32, part: u32, row: u32, column: u32, left: vec4<f32>, right: vec4<f32>, place: u32) {
-    if (row < rows()) {
-        keep(slice, part, row, column + place, select(right, left, place < 4u)[place & 3u]);
-    }
+// The row of this number.
+fn pick(
+    row: u32,
+    row_0: vec4<f32>,
+    row_1: vec4<f32>,
+    row_2: vec4<f32>,
+    row_3: vec4<f32>,
+    row_4: vec4<f32>,
+    row_5: vec4<f32>,
+    row_6: vec4<f32>,
+    row_7: vec4<f32>,
+) -> vec4<f32> {
+    let is_odd = (row & 1u) == 1u;
+    let low = select(select(row_0, row_1, is_odd), select(row_2, row_3, is_odd), (row & 2u) == 2u);
+    let high = select(select(row_4, row_5, is_odd), select(row_6, row_7, is_odd), (row & 2u) == 2u);
+    return select(low, high, (row & 4u) == 4u);
 }
 
 @compute @workgroup_size(LANES_X, LANES_Y)
@@ -131,16 +143,34 @@ fn main(
         total_left_7 += left_7;
         total_right_7 += right_7;
     }
-    // A loop whose length the driver does not know keeps the program short.
+    // Loops whose lengths the driver does not know keep the program short: what follows an element stands here once.
+    let height = min(TILE, rows() - row);
     let width = min(TILE, columns() - column);
-    for (var place = 0u; place < width; place++) {
-        keep_element(slice, part, row, column, total_left_0, total_right_0, place);
-        keep_element(slice, part, row + 1u, column, total_left_1, total_right_1, place);
-        keep_element(slice, part, row + 2u, column, total_left_2, total_right_2, place);
-        keep_element(slice, part, row + 3u, column, total_left_3, total_right_3, place);
-        keep_element(slice, part, row + 4u, column, total_left_4, total_right_4, place);
-        keep_element(slice, part, row + 5u, column, total_left_5, total_right_5, place);
-        keep_element(slice, part, row + 6u, column, total_left_6, total_right_6, place);
-        keep_element(slice, part, row + 7u, column, total_left_7, total_right_7, place);
+    for (var y = 0u; y < height; y++) {
+        let left = pick(
+            y,
+            total_left_0,
+            total_left_1,
+            total_left_2,
+            total_left_3,
+            total_left_4,
+            total_left_5,
+            total_left_6,
+            total_left_7,
+        );
+        let right = pick(
+            y,
+            total_right_0,
+            total_right_1,
+            total_right_2,
+            total_right_3,
+            total_right_4,
+            total_right_5,
+            total_right_6,
+            total_right_7,
+        );
+        for (var x = 0u; x < width; x++) {
+            keep(slice, part, row + y, column + x, select(right, left, x < 4u)[x & 3u]);
+        }
     }
 }

@@ -1,6 +1,6 @@
 // out[row, column] = Σ partial[slice, part, row, column]: the end of a product whose terms were cut into slices.
 //
-// Functions: the sizes parts, rows, columns, slices; store_out of the problem; read_partial.
+// Functions: the sizes parts, rows, columns, slices; finish; read_partial.
 
 @compute @workgroup_size(64)
 fn main(
@@ -16,5 +16,5 @@ fn main(
     for (var slice = 0u; slice < slices(); slice++) {
         sum += read_partial(slice * parts() * rows() * columns() + i);
     }
-    store_out(i / (rows() * columns()), (i / columns()) % rows(), i % columns(), sum);
+    finish(i / (rows() * columns()), (i / columns()) % rows(), i % columns(), sum);
 }

@@ -1,6 +1,6 @@
 // The matrix product as a problem for the gemm_*.wgsl loops: out [rows, columns] = a · b over terms.
 //
-// Functions: a_row, a_term strides of a; b_term, b_column strides of b. Buffers: read_a, read_b, write_out.
+// Functions: a_row, a_term strides of a; b_term, b_column strides of b. Buffers: read_a, read_b.
 
 fn row_of(part: u32, row: u32) -> vec4<u32> {
     return vec4<u32>(row * a_row(), 0u, 0u, 0u);
@@ -22,6 +22,6 @@ fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
     return read_b(term.y + column.x);
 }
 
-fn store_out(part: u32, row: u32, column: u32, value: f32) {
-    write_out(row * columns() + column, value);
+fn element_of(part: u32, row: u32, column: u32) -> u32 {
+    return row * columns() + column;
 }

@@ -1,6 +1,6 @@
 //! `nnoptc emit`: a stage of the compilation as text.
 
-use crate::backend::gpu::wgsl;
+use crate::backend::gpu::{self, wgsl};
 use crate::check::Request;
 use crate::check::program::Program;
 use crate::ir::print::{dot, print};
@@ -9,6 +9,7 @@ use crate::lower::{Mode, StepSpec, lower};
 use crate::passes::optimize;
 use crate::plan::{self, plan};
 use crate::report::resolved;
+use crate::train::device::fusion;
 
 use super::args::{Emit, EmitStage, EmitStep};
 use super::compile::compile_and_show;
@@ -34,11 +35,11 @@ pub fn execute(args: &Emit, output: &Output) -> Result<Exit, Failure> {
         EmitStage::Dot => dot(&optimized(program, args.step)?.0),
         EmitStage::Plan => {
             let (graph, states) = optimized(program, args.step)?;
-            plan::print::print(&plan(&graph, &states), &states)
+            plan::print::print(&plan(&graph, &states, fusion(program)), &states)
         }
         EmitStage::Wgsl => {
             let (graph, states) = optimized(program, args.step)?;
-            let kernels = wgsl(&plan(&graph, &states));
+            let kernels = wgsl(&plan(&graph, &states, gpu::FUSION));
             let texts: Vec<String> = kernels.iter().map(|(name, text)| format!("// {name}\n{text}\n")).collect();
             texts.concat()
         }

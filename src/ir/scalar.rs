@@ -200,9 +200,9 @@ impl Unary {
                 b.unary(Unary::Negate, product)
             }
             Unary::Relu => {
-                // PyTorch's choice at 0 is 0.
-                let zero = b.like(x, 0.0);
-                let positive = b.binary(Binary::Less, zero, x);
+                // PyTorch's choice at 0 is 0. The result says as much as `x`, and is what others read as well.
+                let zero = b.like(y, 0.0);
+                let positive = b.binary(Binary::Less, zero, y);
                 b.select(positive, grad, zero)
             }
             Unary::Sign | Unary::Floor | Unary::NonFinite => return None,

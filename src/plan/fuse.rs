@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::Fusion;
+use super::epilogue::{self, in_step};
 use super::inline::{Inliner, identity};
 use super::kernel::{Body, Reg};
 use crate::ir::graph::count;
@@ -29,6 +31,9 @@ pub(super) enum Work {
     Reduce { shape: Shape, kept: usize, body: Body, results: Vec<(ReduceKind, Reg)> },
     /// One operation that has a kernel family of its own.
     Single(Value),
+    /// A product with an epilogue over its result; the group's first inputs are the product's operands, loads count
+    /// from the one after them. Each register belongs to the output of the same index.
+    Product { value: Value, operands: usize, body: Body, results: Vec<Reg> },
     /// Sets a state from a value that has a buffer elsewhere.
     Copy(StateId, Value),
 }
@@ -49,15 +54,19 @@ const CHEAP: u32 = 6;
 const MAX_INSTRUCTIONS: usize = 160;
 
 /// Groups the nodes that the updates need.
-pub(super) fn group(graph: &Graph) -> Grouping {
-    let mut fuser = Fuser::new(graph);
+pub(super) fn group(graph: &Graph, fusion: Fusion) -> Grouping {
+    let mut fuser = Fuser::new(graph, fusion);
     fuser.choose_buffers();
     fuser.form_groups();
+    if fusion.epilogues {
+        epilogue::attach(graph, &fuser.alias, &mut fuser.groups);
+    }
     fuser.order()
 }
 
 struct Fuser<'a> {
     graph: &'a Graph,
+    fusion: Fusion,
     users: Vec<Vec<Value>>,
     buffered: Vec<bool>,
     alias: Vec<Value>,
@@ -117,7 +126,7 @@ fn is_source(op: &Op) -> bool {
 }
 
 impl<'a> Fuser<'a> {
-    fn new(graph: &'a Graph) -> Fuser<'a> {
+    fn new(graph: &'a Graph, fusion: Fusion) -> Fuser<'a> {
         let mut users = vec![Vec::new(); graph.nodes.len()];
         for value in graph.values() {
             for operand in &graph.node(value).operands {
@@ -127,7 +136,7 @@ impl<'a> Fuser<'a> {
             }
         }
         let buffered = graph.nodes.iter().map(|node| !is_fusable(&node.op)).collect();
-        Fuser { graph, users, buffered, alias: graph.values().collect(), groups: Vec::new() }
+        Fuser { graph, fusion, users, buffered, alias: graph.values().collect(), groups: Vec::new() }
     }
 
     /// Whether a reshape changes only axes of size 1, so that indices can be followed through it.
@@ -245,7 +254,7 @@ impl<'a> Fuser<'a> {
             let related = small
                 || merged.inputs.len() < group.inputs.len() + self.inputs_alone(value, axes, kept)
                 || group.outputs.iter().any(|&output| self.users[output.index()].contains(&value));
-            if related && !self.depends_through(index, &merged) {
+            if related && !self.is_apart(index, value, axes, kept) && !self.depends_through(index, &merged) {
                 let at = self.groups.len();
                 // The merged group runs where the later one would: everything that it reads is there by then.
                 let users_between = self.groups[index + 1..at]
@@ -267,6 +276,19 @@ impl<'a> Fuser<'a> {
         }
         let group = self.fused(&[value], axes, kept);
         self.groups.push(group.unwrap_or_else(|| unreachable!("a value can be computed alone")));
+    }
+
+    /// Whether a value and an earlier group belong to the epilogues of different products, so that together they would
+    /// be in the way of both.
+    fn is_apart(&self, index: usize, value: Value, axes: &[usize], kept: Option<usize>) -> bool {
+        if !self.fusion.epilogues || kept.is_some() {
+            return false;
+        }
+        let group = &self.groups[index];
+        let alone = self.fused(&[value], axes, kept).unwrap_or_else(|| unreachable!("a value can be computed alone"));
+        let (first, second) = (epilogue::anchor(self.graph, group), epilogue::anchor(self.graph, &alone));
+        let follows = group.outputs.iter().any(|output| alone.inputs.contains(output));
+        first != second && !(follows && (first.is_none() || second.is_none()))
     }
 
     fn inputs_alone(&self, value: Value, axes: &[usize], kept: Option<usize>) -> usize {
@@ -414,7 +436,7 @@ impl<'a> Fuser<'a> {
 }
 
 /// For each group, the groups whose results it reads.
-fn dependencies(groups: &[Group]) -> Vec<BTreeSet<usize>> {
+pub(super) fn dependencies(groups: &[Group]) -> Vec<BTreeSet<usize>> {
     let mut makers: HashMap<Value, Vec<usize>> = HashMap::new();
     for (index, group) in groups.iter().enumerate() {
         for &output in &group.outputs {
@@ -426,7 +448,7 @@ fn dependencies(groups: &[Group]) -> Vec<BTreeSet<usize>> {
 }
 
 /// Whether `to` has to run before `from`, directly or not.
-fn reaches(after: &[BTreeSet<usize>], to: usize, from: usize) -> bool {
+pub(super) fn reaches(after: &[BTreeSet<usize>], to: usize, from: usize) -> bool {
     let (mut stack, mut seen) = (vec![from], BTreeSet::new());
     while let Some(index) = stack.pop() {
         if index == to {
@@ -439,8 +461,19 @@ fn reaches(after: &[BTreeSet<usize>], to: usize, from: usize) -> bool {
     false
 }
 
-/// A topological order that stays close to the given one.
+/// An order in which groups can run, close to the given one: what a group waits for comes no later than it must.
 fn sorted(after: &[BTreeSet<usize>]) -> Vec<usize> {
+    let mut rank: Vec<usize> = (0..after.len()).collect();
+    for &group in topological(after, &rank).iter().rev() {
+        for &other in &after[group] {
+            rank[other] = rank[other].min(rank[group]);
+        }
+    }
+    topological(after, &rank)
+}
+
+/// The topological order that takes, of the groups that can run, the one of lowest rank.
+fn topological(after: &[BTreeSet<usize>], rank: &[usize]) -> Vec<usize> {
     let mut waiting: Vec<usize> = after.iter().map(BTreeSet::len).collect();
     let mut followers = vec![Vec::new(); after.len()];
     for (index, before) in after.iter().enumerate() {
@@ -448,14 +481,15 @@ fn sorted(after: &[BTreeSet<usize>]) -> Vec<usize> {
             followers[other].push(index);
         }
     }
-    let mut ready: BTreeSet<usize> = (0..after.len()).filter(|&index| waiting[index] == 0).collect();
+    let mut ready: BTreeSet<(usize, usize)> =
+        (0..after.len()).filter(|&index| waiting[index] == 0).map(|index| (rank[index], index)).collect();
     let mut order = Vec::with_capacity(after.len());
-    while let Some(index) = ready.pop_first() {
+    while let Some((_, index)) = ready.pop_first() {
         order.push(index);
         for &follower in &followers[index] {
             waiting[follower] -= 1;
             if waiting[follower] == 0 {
-                ready.insert(follower);
+                ready.insert((rank[follower], follower));
             }
         }
     }
@@ -465,19 +499,18 @@ fn sorted(after: &[BTreeSet<usize>]) -> Vec<usize> {
 
 /// Whether a group reads a state only at the very element that it writes at each position.
 fn reads_in_step(group: &Group, graph: &Graph, state: Value) -> bool {
-    let Work::Pointwise { shape, body, .. } = &group.work else { return false };
-    if count(shape) != count(graph.shape(state)) {
-        return false;
-    }
-    let dense = dense_strides(shape);
-    body.instrs.iter().all(|instr| match instr {
-        super::Instr::Load(load) if group.inputs[load.input] == state => {
-            let access = &load.access;
-            let in_step = (0..shape.len()).all(|axis| shape[axis] == 1 || access.strides[axis] == dense[axis]);
-            access.offset == 0 && access.indirect.is_empty() && in_step
+    let (shape, body, loaded) = match &group.work {
+        Work::Pointwise { shape, body, .. } => (&shape[..], body, &group.inputs[..]),
+        Work::Product { value, operands, body, .. } if !group.inputs[..*operands].contains(&state) => {
+            (graph.shape(*value), body, &group.inputs[*operands..])
         }
-        _ => true,
-    })
+        _ => return false,
+    };
+    count(shape) == count(graph.shape(state))
+        && body.instrs.iter().all(|instr| match instr {
+            super::Instr::Load(load) if loaded[load.input] == state => in_step(&load.access, shape),
+            _ => true,
+        })
 }
 
 /// Strides of a dense buffer of this shape.

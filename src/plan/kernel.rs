@@ -86,6 +86,8 @@ pub enum Instr {
         /// The registers of both seed words, the step and the index.
         operands: [Reg; 4],
     },
+    /// The element of the product's result at the position; only in an [`Epilogue`].
+    Product,
 }
 
 /// A straight program run for each position of an iteration space.
@@ -102,9 +104,12 @@ impl Body {
         for instr in &self.instrs {
             types.push(match instr {
                 Instr::Load(load) if inputs[load.input].dtype == DType::U32 => DType::U32,
-                Instr::Load(_) | Instr::Float(_) | Instr::Unary(..) | Instr::ToFloat(_) | Instr::Random { .. } => {
-                    DType::F32
-                }
+                Instr::Load(_)
+                | Instr::Float(_)
+                | Instr::Unary(..)
+                | Instr::ToFloat(_)
+                | Instr::Random { .. }
+                | Instr::Product => DType::F32,
                 Instr::Word(_) | Instr::Position { .. } | Instr::ToWord(_) => DType::U32,
                 Instr::Binary(function, a, _) if !function.is_comparison() => types[usize::from(*a)],
                 Instr::Binary(..) => DType::F32,
@@ -135,6 +140,78 @@ pub struct Reduction {
     pub kind: ReduceKind,
     /// One element for each position of the kept axes, in their order, dense.
     pub output: BufferRef,
+}
+
+/// What becomes of the result of a product or a convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// It is written as it is.
+    Buffer(BufferRef),
+    /// It is given to a program that computes what is written.
+    Epilogue(Box<Epilogue>),
+}
+
+/// A program run once for each element of the result of a product or a convolution, when all terms of its sum have
+/// been added: bias, activation, dropout, residual, the derivative of an activation, the update of a weight.
+///
+/// The executor runs it on each part of the result while that part is in registers or a cache. The result itself has
+/// no buffer, unless a store writes the register of [`Instr::Product`]. Positions may be visited in any order, each
+/// exactly once.
+///
+/// A store may write to a buffer of `inputs` (a weight and the optimizer's states are updated in place) if every load
+/// of that buffer reads, at each position, the very element that the store writes there. No store writes to an operand
+/// of the product, and no load reads what another position writes, so parts of the result need no order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Epilogue {
+    /// The iteration space: the shape of the result, as the operation of the graph has it (`[m, n]`, or the shape of
+    /// the images, outputs or filters of a convolution).
+    pub shape: Shape,
+    /// Buffers that the loads name.
+    pub inputs: Vec<BufferRef>,
+    /// The program; [`Instr::Product`] is the element of the result.
+    pub body: Body,
+    /// What is written, at least one.
+    pub stores: Vec<Store>,
+}
+
+impl Output {
+    /// The buffer of a result that is written as it is.
+    ///
+    /// # Panics
+    /// When there is an epilogue: plans have them only if the executor's [`super::Fusion`] asks for them.
+    pub fn buffer(&self) -> &BufferRef {
+        match self {
+            Output::Buffer(buffer) => buffer,
+            Output::Epilogue(_) => unreachable!("epilogues are planned only for executors that run them"),
+        }
+    }
+
+    /// The epilogue, if there is one.
+    pub fn epilogue(&self) -> Option<&Epilogue> {
+        match self {
+            Output::Buffer(_) => None,
+            Output::Epilogue(epilogue) => Some(epilogue),
+        }
+    }
+
+    /// The buffers that are written.
+    fn written(&self) -> Vec<BufferRef> {
+        match self {
+            Output::Buffer(buffer) => vec![*buffer],
+            Output::Epilogue(epilogue) => epilogue.stores.iter().map(|store| store.output).collect(),
+        }
+    }
+
+    /// The buffers that are read beside the operands.
+    fn read(&self) -> &[BufferRef] {
+        self.epilogue().map_or(&[], |epilogue| &epilogue.inputs)
+    }
+}
+
+impl From<BufferRef> for Output {
+    fn from(buffer: BufferRef) -> Output {
+        Output::Buffer(buffer)
+    }
 }
 
 /// What a kernel does.
@@ -183,7 +260,7 @@ pub enum KernelKind {
         /// The right operand.
         b: BufferRef,
         /// The result.
-        out: BufferRef,
+        out: Output,
     },
     /// `out = conv(x, weight)`
     Conv2d {
@@ -194,7 +271,7 @@ pub enum KernelKind {
         /// Filters.
         weight: BufferRef,
         /// The result.
-        out: BufferRef,
+        out: Output,
     },
     /// The gradient of the images.
     Conv2dInputGrad {
@@ -205,7 +282,7 @@ pub enum KernelKind {
         /// The gradient of the convolution's result.
         grad: BufferRef,
         /// The gradient of the images.
-        out: BufferRef,
+        out: Output,
     },
     /// The gradient of the filters.
     Conv2dWeightGrad {
@@ -216,7 +293,7 @@ pub enum KernelKind {
         /// The gradient of the convolution's result.
         grad: BufferRef,
         /// The gradient of the filters.
-        out: BufferRef,
+        out: Output,
     },
     /// The largest of each window.
     MaxPool {
@@ -301,10 +378,11 @@ impl Kernel {
     pub fn inputs(&self) -> Vec<BufferRef> {
         match &self.kind {
             KernelKind::Pointwise { inputs, .. } | KernelKind::Reduce { inputs, .. } => inputs.clone(),
-            KernelKind::MatMul { a, b, .. } => vec![*a, *b],
-            KernelKind::Conv2d { x, weight, .. } => vec![*x, *weight],
-            KernelKind::Conv2dInputGrad { weight, grad, .. } => vec![*weight, *grad],
-            KernelKind::Conv2dWeightGrad { x, grad, .. } | KernelKind::MaxPoolGrad { x, grad, .. } => vec![*x, *grad],
+            KernelKind::MatMul { a, b, out, .. } => [&[*a, *b], out.read()].concat(),
+            KernelKind::Conv2d { x, weight, out, .. } => [&[*x, *weight], out.read()].concat(),
+            KernelKind::Conv2dInputGrad { weight, grad, out, .. } => [&[*weight, *grad], out.read()].concat(),
+            KernelKind::Conv2dWeightGrad { x, grad, out, .. } => [&[*x, *grad], out.read()].concat(),
+            KernelKind::MaxPoolGrad { x, grad, .. } => vec![*x, *grad],
             KernelKind::MaxPool { x, .. } | KernelKind::AvgPool { x, .. } => vec![*x],
             KernelKind::AvgPoolGrad { grad, .. } => vec![*grad],
             KernelKind::Copy { from, .. } => vec![*from],
@@ -319,12 +397,29 @@ impl Kernel {
             KernelKind::MatMul { out, .. }
             | KernelKind::Conv2d { out, .. }
             | KernelKind::Conv2dInputGrad { out, .. }
-            | KernelKind::Conv2dWeightGrad { out, .. }
-            | KernelKind::MaxPool { out, .. }
+            | KernelKind::Conv2dWeightGrad { out, .. } => out.written(),
+            KernelKind::MaxPool { out, .. }
             | KernelKind::MaxPoolGrad { out, .. }
             | KernelKind::AvgPool { out, .. }
             | KernelKind::AvgPoolGrad { out, .. } => vec![*out],
             KernelKind::Copy { to, .. } => vec![*to],
+        }
+    }
+
+    /// What becomes of the result, if this is a product or a convolution.
+    pub fn product_output(&self) -> Option<&Output> {
+        match &self.kind {
+            KernelKind::MatMul { out, .. }
+            | KernelKind::Conv2d { out, .. }
+            | KernelKind::Conv2dInputGrad { out, .. }
+            | KernelKind::Conv2dWeightGrad { out, .. } => Some(out),
+            KernelKind::Pointwise { .. }
+            | KernelKind::Reduce { .. }
+            | KernelKind::MaxPool { .. }
+            | KernelKind::MaxPoolGrad { .. }
+            | KernelKind::AvgPool { .. }
+            | KernelKind::AvgPoolGrad { .. }
+            | KernelKind::Copy { .. } => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! From a graph to what a device runs: kernels in order, and a place in memory for everything.
 
+mod epilogue;
 mod fuse;
 mod inline;
 pub mod kernel;
@@ -12,7 +13,8 @@ use crate::ir::graph::count;
 use crate::ir::{Graph, Op, States, Value};
 use fuse::{Group, Grouping, Work, dense_strides};
 pub use kernel::{
-    Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Reduction, Reg, StepLayout, Store,
+    Access, Body, BufferRef, Epilogue, Instr, Kernel, KernelKind, Load, Output, Place, Plan, Reduction, Reg,
+    StepLayout, Store,
 };
 use memory::Life;
 
@@ -25,9 +27,16 @@ pub struct Tensor {
     pub bytes: usize,
 }
 
-/// Plans a graph that has been through the passes.
-pub fn plan(graph: &Graph, states: &States) -> Plan {
-    let grouping = fuse::group(graph);
+/// What an executor can fuse; each says so as `FUSION`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fusion {
+    /// Products and convolutions run an [`Epilogue`] on their result.
+    pub epilogues: bool,
+}
+
+/// Plans a graph that has been through the passes, for an executor that can fuse so much.
+pub fn plan(graph: &Graph, states: &States, fusion: Fusion) -> Plan {
+    let grouping = fuse::group(graph, fusion);
     Planner::new(graph, states, &grouping).plan()
 }
 
@@ -136,6 +145,19 @@ impl<'a> Planner<'a> {
                 }
             }
             Work::Single(value) => self.single(*value),
+            Work::Product { value, operands, body, results } => {
+                let shape = self.graph.shape(*value).to_vec();
+                let access = Access { offset: 0, strides: dense_strides(&shape), indirect: Vec::new() };
+                let store = |(&output, &reg): (&Value, &Reg)| Store {
+                    reg,
+                    output: self.buffer(output),
+                    access: access.clone(),
+                };
+                let stores = group.outputs.iter().zip(results).map(store).collect();
+                let inputs = inputs().split_off(*operands);
+                let epilogue = Epilogue { shape, inputs, body: body.clone(), stores };
+                self.product(*value, Output::Epilogue(Box::new(epilogue)))
+            }
             Work::Copy(state, value) => {
                 let from = self.buffer(*value);
                 let to = BufferRef { place: Place::State(*state), ..from };
@@ -150,6 +172,18 @@ impl<'a> Planner<'a> {
         let operand = |position: usize| self.buffer(node.operands[position]);
         let out = self.buffer(value);
         match node.op {
+            Op::MaxPool(geometry) => KernelKind::MaxPool { geometry, x: operand(0), out },
+            Op::MaxPoolGrad(geometry) => KernelKind::MaxPoolGrad { geometry, x: operand(0), grad: operand(1), out },
+            Op::AvgPool(geometry) => KernelKind::AvgPool { geometry, x: operand(0), out },
+            Op::AvgPoolGrad(geometry) => KernelKind::AvgPoolGrad { geometry, grad: operand(0), out },
+            _ => self.product(value, Output::Buffer(out)),
+        }
+    }
+
+    fn product(&self, value: Value, out: Output) -> KernelKind {
+        let node = self.graph.node(value);
+        let operand = |position: usize| self.buffer(node.operands[position]);
+        match node.op {
             Op::MatMul { transpose_a, transpose_b } => {
                 let left = self.graph.shape(node.operands[0]);
                 let k = if transpose_a { left[0] } else { left[1] };
@@ -163,10 +197,6 @@ impl<'a> Planner<'a> {
             Op::Conv2dWeightGrad(geometry) => {
                 KernelKind::Conv2dWeightGrad { geometry, x: operand(0), grad: operand(1), out }
             }
-            Op::MaxPool(geometry) => KernelKind::MaxPool { geometry, x: operand(0), out },
-            Op::MaxPoolGrad(geometry) => KernelKind::MaxPoolGrad { geometry, x: operand(0), grad: operand(1), out },
-            Op::AvgPool(geometry) => KernelKind::AvgPool { geometry, x: operand(0), out },
-            Op::AvgPoolGrad(geometry) => KernelKind::AvgPoolGrad { geometry, grad: operand(0), out },
             _ => unreachable!("`{}` is fused, not a kernel of its own", node.op.name()),
         }
     }
@@ -196,7 +226,10 @@ impl<'a> Planner<'a> {
             parts.truncate(2);
             parts.push(format!("{rest} more"));
         }
-        parts.join(" + ")
+        match group.work {
+            Work::Product { value, .. } => format!("{} → {}", describe(value), parts.join(" + ")),
+            _ => parts.join(" + "),
+        }
     }
 }
 

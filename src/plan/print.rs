@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{BufferRef, Instr, KernelKind, Place, Plan};
+use super::{BufferRef, Instr, KernelKind, Output, Place, Plan};
 use crate::ir::{DType, States};
 
 /// The kernels of a plan, one line each, with the bodies of fused ones.
@@ -35,7 +35,15 @@ pub fn print(plan: &Plan, states: &States) -> String {
                     let _ = writeln!(text, "    {:?} %{}", reduction.kind, reduction.reg);
                 }
             }
-            _ => {}
+            _ => {
+                if let Some(epilogue) = kernel.product_output().and_then(Output::epilogue) {
+                    let _ = writeln!(text, "    epilogue over {:?}", epilogue.shape);
+                    print_body(&mut text, &epilogue.body.instrs);
+                    for store in &epilogue.stores {
+                        let _ = writeln!(text, "    store %{} at {:?}", store.reg, store.access.strides);
+                    }
+                }
+            }
         }
     }
     text
@@ -73,6 +81,7 @@ fn print_body(text: &mut String, instrs: &[Instr]) {
             Instr::Select(c, a, b) => writeln!(text, "    %{reg} = select %{c} %{a} %{b}"),
             Instr::ToWord(a) => writeln!(text, "    %{reg} = word %{a}"),
             Instr::ToFloat(a) => writeln!(text, "    %{reg} = float %{a}"),
+            Instr::Product => writeln!(text, "    %{reg} = the product"),
             Instr::Random { stream, operands } => writeln!(text, "    %{reg} = random {stream} {operands:?}"),
         };
     }

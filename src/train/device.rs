@@ -10,6 +10,7 @@ use crate::data::load::Loaded;
 use crate::formats::{Dataset, Samples, Targets};
 use crate::ir::DataInfo;
 use crate::ir::graph::count;
+use crate::plan::Fusion;
 
 /// Why a device cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -34,18 +35,31 @@ pub fn open_session(
 ) -> Result<Box<dyn Session>, OpenError> {
     let data = resident_data(program, prepared, loaded);
     let setup = Setup { plans: &prepared.plans, states: &prepared.states, data: &data };
-    let adapter = match &program.train.devices {
-        Devices::Cpu => None,
-        Devices::Auto => gpu::select("auto").ok(),
-        Devices::Gpu => Some(gpu::select("gpu")?),
-        Devices::Named(name) => Some(gpu::select(name)?),
-        Devices::Index(index) => Some(gpu::select(&index.to_string())?),
-    };
+    let adapter = choose(&program.train.devices)?;
     let limits = adapter.as_ref().map_or_else(Limits::of_cpu, Limits::of_adapter);
     check_memory(program, prepared, &limits)?;
     Ok(match adapter {
         Some(adapter) => gpu::open(&setup, &adapter)?,
         None => cpu::open(&setup, threads)?,
+    })
+}
+
+/// What plans for the program's device may fuse. A device that is named and not there is taken for a GPU.
+pub fn fusion(program: &Program) -> Fusion {
+    match choose(&program.train.devices) {
+        Ok(None) => cpu::FUSION,
+        Ok(Some(_)) | Err(_) => gpu::FUSION,
+    }
+}
+
+/// The adapter that is meant; none for the CPU executor.
+fn choose(devices: &Devices) -> Result<Option<gpu::Adapter>, BackendError> {
+    Ok(match devices {
+        Devices::Cpu => None,
+        Devices::Auto => gpu::select("auto").ok(),
+        Devices::Gpu => Some(gpu::select("gpu")?),
+        Devices::Named(name) => Some(gpu::select(name)?),
+        Devices::Index(index) => Some(gpu::select(&index.to_string())?),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::ir::{DType, Graph, StateKind, States};
 use crate::library::StepScalar;
 use crate::lower::{Mode, StepSpec, lower};
 use crate::passes;
-use crate::plan::{self, Plan, Tensor};
+use crate::plan::{self, Fusion, Plan, Tensor};
 
 /// A kind of step, ready to run.
 pub struct PreparedStep {
@@ -48,7 +48,7 @@ impl Memory {
     }
 }
 
-/// Lowers, optimizes and plans the steps that a training needs.
+/// Lowers, optimizes and plans the steps that a training needs, for the program's device.
 pub fn prepare(program: &Program) -> Prepared {
     prepare_steps(program, &training_specs(program, program.train.batch, program.micro_batch()))
 }
@@ -101,7 +101,7 @@ fn evaluation_batches(rows: usize, micro: usize) -> Vec<usize> {
     sizes
 }
 
-/// Lowers, optimizes and plans these steps.
+/// Lowers, optimizes and plans these steps for the program's device.
 pub fn prepare_steps(program: &Program, specs: &[StepSpec]) -> Prepared {
     let mut states = States::default();
     let mut steps = Vec::new();
@@ -111,13 +111,14 @@ pub fn prepare_steps(program: &Program, specs: &[StepSpec]) -> Prepared {
         steps.push(PreparedStep { spec: spec.clone(), scalars: lowered.scalars, plan: steps.len() });
         graphs.push(lowered.graph);
     }
-    let plans = graphs.iter_mut().map(|graph| plan_graph(graph, &states)).collect();
+    let fusion = super::device::fusion(program);
+    let plans = graphs.iter_mut().map(|graph| plan_graph(graph, &states, fusion)).collect();
     Prepared { states, steps, plans }
 }
 
-fn plan_graph(graph: &mut Graph, states: &States) -> Plan {
+fn plan_graph(graph: &mut Graph, states: &States, fusion: Fusion) -> Plan {
     passes::optimize(graph, states, &mut |_, _| {});
-    plan::plan(graph, states)
+    plan::plan(graph, states, fusion)
 }
 
 impl Prepared {

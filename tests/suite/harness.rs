@@ -180,7 +180,11 @@ fn initial(states: &States, values: &[(StateId, Vec<f64>)]) -> Vec<Tensor> {
 /// A session with one plan.
 pub fn open(executor: &Executor, mut graph: Graph, states: &States) -> Box<dyn Session> {
     passes::optimize(&mut graph, states, &mut |_, _| {});
-    let plans = [plan::plan(&graph, states)];
+    let fusion = match executor {
+        Executor::Gpu(_) => gpu::FUSION,
+        Executor::Cpu | Executor::Interpreter => cpu::FUSION,
+    };
+    let plans = [plan::plan(&graph, states, fusion)];
     let setup = Setup { plans: &plans, states, data: &[] };
     match executor {
         Executor::Cpu => cpu::open(&setup, None).unwrap(),

@@ -25,11 +25,14 @@ mod vector;
 
 use super::{BackendError, Session, Setup};
 use crate::ir::StateId;
-use crate::plan::{BufferRef, Kernel, KernelKind, Plan};
+use crate::plan::{BufferRef, Fusion, Kernel, KernelKind, Plan};
 use isa::Isa;
 use memory::{Memory, Region, Words};
 use pool::Pool;
 use pooling::{PoolKind, Pooling};
+
+/// What plans for this executor may fuse.
+pub const FUSION: Fusion = Fusion { epilogues: false };
 
 /// A kernel ready to run, in parts that do not depend on each other.
 trait Job: Send + Sync {
@@ -149,16 +152,16 @@ fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Bo
             Box::new(reduce::Reduce::new(shape, *kept, &bind_all(inputs), body, &reductions, isa))
         }
         KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
-            Box::new(matmul::MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, [bind(a), bind(b), bind(out)], isa))
+            Box::new(matmul::MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, [bind(a), bind(b), bind(out.buffer())], isa))
         }
         KernelKind::Conv2d { geometry, x, weight, out } => {
-            conv::forward(*geometry, bind(x), bind(weight), bind(out), isa)
+            conv::forward(*geometry, bind(x), bind(weight), bind(out.buffer()), isa)
         }
         KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
-            conv::input_grad(*geometry, bind(weight), bind(grad), bind(out), isa)
+            conv::input_grad(*geometry, bind(weight), bind(grad), bind(out.buffer()), isa)
         }
         KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
-            conv::weight_grad(*geometry, bind(x), bind(grad), bind(out), isa)
+            conv::weight_grad(*geometry, bind(x), bind(grad), bind(out.buffer()), isa)
         }
         KernelKind::MaxPool { geometry, x, out } => {
             Box::new(Pooling::new(PoolKind::Max, *geometry, Some(bind(x)), None, bind(out), isa))

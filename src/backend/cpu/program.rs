@@ -212,6 +212,7 @@ impl Program {
                 }
                 Instr::ToWord(x) => Op::ToWord { to: reg, x: usize::from(*x) },
                 Instr::ToFloat(x) => Op::ToFloat { to: reg, x: usize::from(*x) },
+                Instr::Product => unreachable!("epilogues are not planned for this executor"),
                 Instr::Random { stream, operands } => {
                     let operands = operands.map(usize::from);
                     Op::Random { to: reg, stream: *stream, operands, steps: operands.map(|operand| steps[operand]) }
@@ -517,7 +518,7 @@ fn form_of(rates: &[Rate], rate: Rate, a: usize, b: usize) -> Form {
 fn operands_of(instr: &Instr) -> Vec<usize> {
     match instr {
         Instr::Load(load) => load.access.indirect.iter().map(|(reg, _)| usize::from(*reg)).collect(),
-        Instr::Float(_) | Instr::Word(_) | Instr::Position { .. } => Vec::new(),
+        Instr::Float(_) | Instr::Word(_) | Instr::Position { .. } | Instr::Product => Vec::new(),
         Instr::Unary(_, x) | Instr::ToWord(x) | Instr::ToFloat(x) => vec![usize::from(*x)],
         Instr::Binary(_, a, b) => vec![usize::from(*a), usize::from(*b)],
         Instr::Select(condition, a, b) => {

@@ -153,7 +153,7 @@ fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
         BufferRef { place, len, dtype: DType::F32 }
     };
     let (a, b, out) = (buffer("a", m * k), buffer("b", k * n), buffer("out", m * n));
-    let kind = KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out };
+    let kind = KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out: out.into() };
     let plan = Plan { kernels: vec![Kernel { kind, name: "self-test".to_owned() }], ..Plan::default() };
     let setup = Setup { plans: &[plan], states: &states, data: &[] };
     let mut session = GpuSession::new(&setup, Gpu::open(adapter)?)?;

@@ -1,12 +1,12 @@
 //! Convolutions as sums of products; the text of each problem is in `shaders/conv2d*.wgsl`.
 
 use crate::ir::ConvGeometry;
-use crate::plan::BufferRef;
+use crate::plan::{BufferRef, Output};
 
 use super::product::Product;
 
 /// `out = conv(x, weight)`
-pub(super) fn forward(geometry: &ConvGeometry, x: BufferRef, weight: BufferRef, out: BufferRef) -> Product {
+pub(super) fn forward<'a>(geometry: &ConvGeometry, x: BufferRef, weight: BufferRef, out: &'a Output) -> Product<'a> {
     let sizes = Sizes::of(geometry);
     Product {
         parts: geometry.groups,
@@ -19,12 +19,18 @@ pub(super) fn forward(geometry: &ConvGeometry, x: BufferRef, weight: BufferRef, 
         parameters: Vec::new(),
         reads: [("x", x), ("weight", weight)],
         out,
+        is_matrix: false,
         text: include_str!("../../../shaders/conv2d.wgsl"),
     }
 }
 
 /// The gradient of the images.
-pub(super) fn input_grad(geometry: &ConvGeometry, weight: BufferRef, grad: BufferRef, out: BufferRef) -> Product {
+pub(super) fn input_grad<'a>(
+    geometry: &ConvGeometry,
+    weight: BufferRef,
+    grad: BufferRef,
+    out: &'a Output,
+) -> Product<'a> {
     let sizes = Sizes::of(geometry);
     Product {
         parts: geometry.groups,
@@ -37,12 +43,13 @@ pub(super) fn input_grad(geometry: &ConvGeometry, weight: BufferRef, grad: Buffe
         parameters: Vec::new(),
         reads: [("weight", weight), ("grad", grad)],
         out,
+        is_matrix: false,
         text: include_str!("../../../shaders/conv2d_input_grad.wgsl"),
     }
 }
 
 /// The gradient of the filters.
-pub(super) fn weight_grad(geometry: &ConvGeometry, x: BufferRef, grad: BufferRef, out: BufferRef) -> Product {
+pub(super) fn weight_grad<'a>(geometry: &ConvGeometry, x: BufferRef, grad: BufferRef, out: &'a Output) -> Product<'a> {
     let sizes = Sizes::of(geometry);
     Product {
         parts: geometry.groups,
@@ -55,6 +62,7 @@ pub(super) fn weight_grad(geometry: &ConvGeometry, x: BufferRef, grad: BufferRef
         parameters: Vec::new(),
         reads: [("x", x), ("grad", grad)],
         out,
+        is_matrix: false,
         text: include_str!("../../../shaders/conv2d_weight_grad.wgsl"),
     }
 }

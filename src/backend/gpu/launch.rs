@@ -67,16 +67,16 @@ pub(super) fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, String>
         }
         KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
             let sizes = [*m, *n, *k];
-            product::lower(target, &product::mat_mul(sizes, *transpose_a, *transpose_b, *a, *b, *out))
+            product::lower(target, &product::mat_mul(sizes, *transpose_a, *transpose_b, *a, *b, out))
         }
         KernelKind::Conv2d { geometry, x, weight, out } => {
-            product::lower(target, &conv::forward(geometry, *x, *weight, *out))
+            product::lower(target, &conv::forward(geometry, *x, *weight, out))
         }
         KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
-            product::lower(target, &conv::input_grad(geometry, *weight, *grad, *out))
+            product::lower(target, &conv::input_grad(geometry, *weight, *grad, out))
         }
         KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
-            product::lower(target, &conv::weight_grad(geometry, *x, *grad, *out))
+            product::lower(target, &conv::weight_grad(geometry, *x, *grad, out))
         }
         KernelKind::MaxPool { geometry, x, out } => pool::max_pool(target, geometry, *x, *out),
         KernelKind::MaxPoolGrad { geometry, x, grad, out } => pool::max_pool_grad(target, geometry, *x, *grad, *out),

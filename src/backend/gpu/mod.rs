@@ -19,6 +19,11 @@ mod space;
 #[cfg(test)]
 mod tests;
 
+use crate::plan::Fusion;
+
+/// What plans for this executor may fuse.
+pub const FUSION: Fusion = Fusion { epilogues: true };
+
 pub use adapters::{Adapter, adapters, select};
 pub use check::{Check, self_test};
 pub use launch::{scratch_words, wgsl};

@@ -1,13 +1,16 @@
 //! Sums of products: matrix products and convolutions are problems for the same few loops.
 
 use crate::ir::DType;
-use crate::plan::{BufferRef, Place};
+use crate::plan::{BufferRef, Epilogue, Output, Place};
 
+use super::body;
 use super::launch::{Launch, Lowered, MAX_TRIPS, Target};
+use super::pointwise::work_of;
 use super::source::Source;
+use super::space::Space;
 
 /// `out[part, row, column] = Σ a[part, row, term] · b[part, term, column]`
-pub(super) struct Product {
+pub(super) struct Product<'a> {
     /// Independent products.
     pub parts: usize,
     /// Rows of each.
@@ -26,9 +29,11 @@ pub(super) struct Product {
     pub parameters: Vec<(&'static str, usize)>,
     /// Buffers that are read, by name.
     pub reads: [(&'static str, BufferRef); 2],
-    /// The result.
-    pub out: BufferRef,
-    /// How elements are found: `row_of`, `column_of`, `term_of`, `load_a`, `load_b`, `store_out`.
+    /// What becomes of the result.
+    pub out: &'a Output,
+    /// Rows and columns are the axes of the result.
+    pub is_matrix: bool,
+    /// How elements are found: `row_of`, `column_of`, `term_of`, `load_a`, `load_b`, `element_of`.
     pub text: &'static str,
 }
 
@@ -52,8 +57,8 @@ pub(super) fn mat_mul(
     transpose_b: bool,
     a: BufferRef,
     b: BufferRef,
-    out: BufferRef,
-) -> Product {
+    out: &Output,
+) -> Product<'_> {
     let (a_row, a_term) = if transpose_a { (1, m) } else { (k, 1) };
     let (b_term, b_column) = if transpose_b { (1, k) } else { (n, 1) };
     Product {
@@ -67,6 +72,7 @@ pub(super) fn mat_mul(
         parameters: vec![("a_row", a_row), ("a_term", a_term), ("b_term", b_term), ("b_column", b_column)],
         reads: [("a", a), ("b", b)],
         out,
+        is_matrix: true,
         text: include_str!("../../../shaders/matmul.wgsl"),
     }
 }
@@ -132,9 +138,9 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
     source.reader(b, b_buffer);
     let arguments = "slice: u32, part: u32, row: u32, column: u32, value: f32";
     if slices == 1 {
-        source.writer("out", &product.out);
         source.declare(product.text);
-        source.declare(&format!("fn keep({arguments}) {{\n    store_out(part, row, column, value);\n}}\n"));
+        finish(&mut source, product);
+        source.declare(&format!("fn keep({arguments}) {{\n    finish(part, row, column, value);\n}}\n"));
     } else {
         source.writer("out", &partial(target, product, slices));
         source.declare(product.text);
@@ -163,21 +169,53 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
         // Every factor is read from memory.
         Loop::Direct | Loop::Reduce => 8 * operations,
     };
-    source.finish(entry, (groups(product, kind) * slices) as u64, work)
+    let last = if slices == 1 { finish_work(product) } else { 0 };
+    source.finish(entry, (groups(product, kind) * slices) as u64, work + last)
 }
 
 fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {
     let mut source = problem(target, product, slices);
     let elements = product.parts * product.rows * product.columns;
     source.reader("partial", &partial(target, product, slices));
-    source.writer("out", &product.out);
-    // `store_out` is wanted; the rest of the problem's text reads these.
+    // `element_of` is wanted; the rest of the problem's text reads these.
     let [(a, a_buffer), (b, b_buffer)] = &product.reads;
     source.reader(a, a_buffer);
     source.reader(b, b_buffer);
     source.declare(product.text);
+    finish(&mut source, product);
     let entry = include_str!("../../../shaders/gemm_sum.wgsl");
-    source.finish(entry, elements.div_ceil(64) as u64, 4 * (elements * slices) as u64)
+    source.finish(entry, elements.div_ceil(64) as u64, 4 * (elements * slices) as u64 + finish_work(product))
+}
+
+/// Declares `finish(part, row, column, product)`, which writes what becomes of an element of the result.
+fn finish(source: &mut Source, product: &Product) {
+    let head = "fn finish(part: u32, row: u32, column: u32, product: f32)";
+    let epilogue = match product.out {
+        Output::Buffer(buffer) => {
+            source.writer("out", buffer);
+            source.declare(&format!("{head} {{\n    write_out(element_of(part, row, column), product);\n}}\n"));
+            return;
+        }
+        Output::Epilogue(epilogue) => epilogue,
+    };
+    let Epilogue { shape, inputs, body, stores } = &**epilogue;
+    let space = Space::merged(shape, shape.len(), body, stores);
+    body::declare_inputs(source, inputs, &space.body);
+    let axes = if product.is_matrix && space.shape.len() == 2 {
+        "    let p0 = row;\n    let p1 = column;\n".to_owned()
+    } else {
+        let element = "    let element = element_of(part, row, column);\n";
+        element.to_owned() + &body::positions(&space.shape, 0..space.shape.len(), "element", "    ")
+    };
+    let program = body::instructions(source, inputs, &space.body, "    ");
+    let writes = body::stores(source, &space.stores, "    ");
+    source.declare(&format!("{head} {{\n{axes}{program}{writes}}}\n"));
+}
+
+/// Rough operations of [`finish`] for all elements.
+fn finish_work(product: &Product) -> u64 {
+    let elements = (product.parts * product.rows * product.columns) as u64;
+    elements * product.out.epilogue().map_or(4, |epilogue| work_of(&epilogue.body, epilogue.stores.len()))
 }
 
 /// The sizes of the product.

@@ -32,7 +32,8 @@ impl Space {
                 | Instr::Select(..)
                 | Instr::ToWord(_)
                 | Instr::ToFloat(_)
-                | Instr::Random { .. } => {}
+                | Instr::Random { .. }
+                | Instr::Product => {}
             }
         }
         // Runs of old axes that become one new axis.

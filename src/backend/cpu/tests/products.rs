@@ -23,7 +23,7 @@ fn matrices_are_multiplied() {
         for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
             let mut case = Case::default();
             let (a_ref, b_ref, out) = (case.floats(&a), case.floats(&b), case.result(m * n, DType::F32));
-            case.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a: a_ref, b: b_ref, out });
+            case.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a: a_ref, b: b_ref, out: out.into() });
             let [a_row, a_column] = if transpose_a { [1, m] } else { [k, 1] };
             let [b_row, b_column] = if transpose_b { [1, k] } else { [n, 1] };
             let mut expected = vec![0.0; m * n];
@@ -81,9 +81,9 @@ fn check_conv(random: &mut Sequence, g: ConvGeometry) {
     let mut case = Case::default();
     let (x_ref, weight_ref, grad_ref) = (case.floats(&x), case.floats(&weight), case.floats(&grad));
     let [y_out, x_out, weight_out] = [grad.len(), x.len(), weight.len()].map(|len| case.result(len, DType::F32));
-    case.kernel(KernelKind::Conv2d { geometry: g, x: x_ref, weight: weight_ref, out: y_out });
-    case.kernel(KernelKind::Conv2dInputGrad { geometry: g, weight: weight_ref, grad: grad_ref, out: x_out });
-    case.kernel(KernelKind::Conv2dWeightGrad { geometry: g, x: x_ref, grad: grad_ref, out: weight_out });
+    case.kernel(KernelKind::Conv2d { geometry: g, x: x_ref, weight: weight_ref, out: y_out.into() });
+    case.kernel(KernelKind::Conv2dInputGrad { geometry: g, weight: weight_ref, grad: grad_ref, out: x_out.into() });
+    case.kernel(KernelKind::Conv2dWeightGrad { geometry: g, x: x_ref, grad: grad_ref, out: weight_out.into() });
     let (mut ys, mut xs, mut weights) = (vec![0.0; grad.len()], vec![0.0; x.len()], vec![0.0; weight.len()]);
     for_products(&g, |at_x, at_weight, at_y| {
         ys[at_y] += f64::from(x[at_x]) * f64::from(weight[at_weight]);

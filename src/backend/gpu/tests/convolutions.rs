@@ -10,11 +10,11 @@ fn all_three(bench: &mut Bench, geometry: ConvGeometry) {
         (count(&geometry.input_shape()), count(&geometry.weight_shape()), count(&geometry.output_shape()));
     let (x, weight, grad) = (bench.normal(input), bench.normal(filters), bench.normal(output));
     let out = bench.out(output, DType::F32);
-    bench.kernel(KernelKind::Conv2d { geometry, x, weight, out });
+    bench.kernel(KernelKind::Conv2d { geometry, x, weight, out: out.into() });
     let out = bench.out(input, DType::F32);
-    bench.kernel(KernelKind::Conv2dInputGrad { geometry, weight, grad, out });
+    bench.kernel(KernelKind::Conv2dInputGrad { geometry, weight, grad, out: out.into() });
     let out = bench.out(filters, DType::F32);
-    bench.kernel(KernelKind::Conv2dWeightGrad { geometry, x, grad, out });
+    bench.kernel(KernelKind::Conv2dWeightGrad { geometry, x, grad, out: out.into() });
 }
 
 /// The geometry whose output follows as in PyTorch.
@@ -72,12 +72,12 @@ fn a_weight_gradient_over_many_pixels() {
     let wide = geometry([16, 8, 8, 1], [64, 64], [1, 1], [1, 1], [0, 0], [1, 1]);
     let (x, grad) = (bench.normal(16 * 8 * 4_096), bench.normal(16 * 8 * 4_096));
     let out = bench.out(64, DType::F32);
-    bench.kernel(KernelKind::Conv2dWeightGrad { geometry: wide, x, grad, out });
+    bench.kernel(KernelKind::Conv2dWeightGrad { geometry: wide, x, grad, out: out.into() });
     // 69,696 terms for each of few elements.
     let thin = geometry([16, 2, 2, 2], [66, 66], [1, 1], [1, 1], [0, 0], [1, 1]);
     let (x, grad) = (bench.normal(16 * 2 * 4_356), bench.normal(16 * 2 * 4_356));
     let out = bench.out(2, DType::F32);
-    bench.kernel(KernelKind::Conv2dWeightGrad { geometry: thin, x, grad, out });
+    bench.kernel(KernelKind::Conv2dWeightGrad { geometry: thin, x, grad, out: out.into() });
     bench.check();
 }
 

@@ -3,7 +3,7 @@
 use crate::ir::graph::count;
 use crate::ir::random::uniform;
 use crate::ir::{Binary, ConvGeometry, DType, PoolGeometry, ReduceKind, Unary};
-use crate::plan::{Access, Body, BufferRef, Instr, KernelKind};
+use crate::plan::{Access, Body, BufferRef, Epilogue, Instr, KernelKind, Output, Store};
 
 /// An element of a buffer; words are whole numbers.
 type Read<'a> = &'a dyn Fn(&BufferRef, usize) -> f64;
@@ -11,27 +11,13 @@ type Read<'a> = &'a dyn Fn(&BufferRef, usize) -> f64;
 /// All outputs of a kernel.
 pub(super) fn run(kind: &KernelKind, read: Read) -> Vec<(BufferRef, Vec<f64>)> {
     match kind {
-        KernelKind::Pointwise { shape, inputs, body, stores } => {
-            let mut outputs: Vec<_> = stores
-                .iter()
-                .map(|store| {
-                    (store.output, (0..store.output.len).map(|index| read(&store.output, index)).collect::<Vec<_>>())
-                })
-                .collect();
-            for position in positions(shape) {
-                let registers = execute(body, inputs, &position, read);
-                for (store, (_, values)) in stores.iter().zip(&mut outputs) {
-                    values[element(&store.access, &position, &registers)] = registers[usize::from(store.reg)];
-                }
-            }
-            outputs
-        }
+        KernelKind::Pointwise { shape, inputs, body, stores } => pointwise(shape, inputs, body, stores, &[], read),
         KernelKind::Reduce { shape, kept, inputs, body, reductions } => {
             let mut outputs: Vec<_> =
                 reductions.iter().map(|reduction| (reduction.output, vec![0.0; reduction.output.len])).collect();
             for (k, outer) in positions(&shape[..*kept]).enumerate() {
                 let rows: Vec<Vec<f64>> = positions(&shape[*kept..])
-                    .map(|inner| execute(body, inputs, &[outer.clone(), inner].concat(), read))
+                    .map(|inner| execute(body, inputs, &[outer.clone(), inner].concat(), None, read))
                     .collect();
                 for (reduction, (_, values)) in reductions.iter().zip(&mut outputs) {
                     let column = rows.iter().map(|row| row[usize::from(reduction.reg)]);
@@ -49,22 +35,22 @@ pub(super) fn run(kind: &KernelKind, read: Read) -> Vec<(BufferRef, Vec<f64>)> {
             let right =
                 |term: usize, column: usize| read(b, if *transpose_b { column * k + term } else { term * n + column });
             let value = |index: usize| (0..*k).map(|term| left(index / n, term) * right(term, index % n)).sum();
-            vec![(*out, (0..m * n).map(value).collect())]
+            finished(out, (0..m * n).map(value).collect(), read)
         }
         KernelKind::Conv2d { geometry, x, weight, out } => {
-            let mut values = vec![0.0; out.len];
+            let mut values = vec![0.0; count(&geometry.output_shape())];
             taps(geometry, |image, kernel, result| values[result] += read(x, image) * read(weight, kernel));
-            vec![(*out, values)]
+            finished(out, values, read)
         }
         KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
-            let mut values = vec![0.0; out.len];
+            let mut values = vec![0.0; count(&geometry.input_shape())];
             taps(geometry, |image, kernel, result| values[image] += read(weight, kernel) * read(grad, result));
-            vec![(*out, values)]
+            finished(out, values, read)
         }
         KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
-            let mut values = vec![0.0; out.len];
+            let mut values = vec![0.0; count(&geometry.weight_shape())];
             taps(geometry, |image, kernel, result| values[kernel] += read(x, image) * read(grad, result));
-            vec![(*out, values)]
+            finished(out, values, read)
         }
         KernelKind::MaxPool { geometry, x, out } => {
             let value = |window| largest(pixels(geometry, window).map(|pixel| read(x, pixel))).1;
@@ -98,6 +84,39 @@ pub(super) fn run(kind: &KernelKind, read: Read) -> Vec<(BufferRef, Vec<f64>)> {
     }
 }
 
+/// Stores of a body at every position; `products` holds the elements of [`Instr::Product`].
+fn pointwise(
+    shape: &[usize],
+    inputs: &[BufferRef],
+    body: &Body,
+    stores: &[Store],
+    products: &[f64],
+    read: Read,
+) -> Vec<(BufferRef, Vec<f64>)> {
+    let mut outputs: Vec<_> = stores
+        .iter()
+        .map(|store| (store.output, (0..store.output.len).map(|index| read(&store.output, index)).collect::<Vec<_>>()))
+        .collect();
+    for (number, position) in positions(shape).enumerate() {
+        let registers = execute(body, inputs, &position, products.get(number).copied(), read);
+        for (store, (_, values)) in stores.iter().zip(&mut outputs) {
+            values[element(&store.access, &position, &registers)] = registers[usize::from(store.reg)];
+        }
+    }
+    outputs
+}
+
+/// What becomes of a product.
+fn finished(out: &Output, values: Vec<f64>, read: Read) -> Vec<(BufferRef, Vec<f64>)> {
+    match out {
+        Output::Buffer(buffer) => vec![(*buffer, values)],
+        Output::Epilogue(epilogue) => {
+            let Epilogue { shape, inputs, body, stores } = &**epilogue;
+            pointwise(shape, inputs, body, stores, &values, read)
+        }
+    }
+}
+
 fn positions(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
     let shape = shape.to_vec();
     (0..count(&shape)).map(move |mut index| {
@@ -117,7 +136,7 @@ fn element(access: &Access, position: &[usize], registers: &[f64]) -> usize {
     access.offset + axes + indirect
 }
 
-fn execute(body: &Body, inputs: &[BufferRef], position: &[usize], read: Read) -> Vec<f64> {
+fn execute(body: &Body, inputs: &[BufferRef], position: &[usize], product: Option<f64>, read: Read) -> Vec<f64> {
     let types = body.types(inputs);
     let mut registers: Vec<f64> = Vec::new();
     for instr in &body.instrs {
@@ -148,6 +167,7 @@ fn execute(body: &Body, inputs: &[BufferRef], position: &[usize], read: Read) ->
             }
             Instr::ToWord(x) => f64::from(get(x) as u32),
             Instr::ToFloat(x) => f64::from(get(x) as f32),
+            Instr::Product => product.expect("only an epilogue reads the product"),
             Instr::Random { stream, operands: [low, high, step, index] } => {
                 let seed = [get(low) as u32, get(high) as u32];
                 uniform(seed, *stream, get(step) as u32, get(index) as u32).into()

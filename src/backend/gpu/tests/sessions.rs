@@ -177,7 +177,7 @@ fn a_device_that_does_not_answer_is_given_up() {
     let (a, b, out) = (bench.normal(90_000), bench.normal(90_000), bench.out(90_000, DType::F32));
     for _ in 0..60 {
         let (m, n, k) = (300, 300, 300);
-        bench.kernel(KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out });
+        bench.kernel(KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out: out.into() });
     }
     let plans = [bench.plan()];
     for adapter in software_adapters() {

@@ -56,7 +56,7 @@ fn every_family() -> Plan {
         body: body.clone(),
         reductions: reductions(kinds),
     };
-    let mat_mul = |m, n, k| KernelKind::MatMul { m, n, k, transpose_a: true, transpose_b: false, a, b, out };
+    let mat_mul = |m, n, k| KernelKind::MatMul { m, n, k, transpose_a: true, transpose_b: false, a, b, out: out.into() };
     let kinds = vec![
         KernelKind::Pointwise { shape: vec![20, 90], inputs: inputs.clone(), body: body.clone(), stores: vec![store] },
         reduce(&[20, 9], &[ReduceKind::Sum, ReduceKind::Max, ReduceKind::ArgMax]),
@@ -67,9 +67,9 @@ fn every_family() -> Plan {
         mat_mul(2, 70, 70),
         mat_mul(2, 70, 7_000),
         mat_mul(20, 20, 70_000),
-        KernelKind::Conv2d { geometry, x: a, weight: b, out },
-        KernelKind::Conv2dInputGrad { geometry, weight: b, grad: a, out },
-        KernelKind::Conv2dWeightGrad { geometry, x: a, grad: b, out },
+        KernelKind::Conv2d { geometry, x: a, weight: b, out: out.into() },
+        KernelKind::Conv2dInputGrad { geometry, weight: b, grad: a, out: out.into() },
+        KernelKind::Conv2dWeightGrad { geometry, x: a, grad: b, out: out.into() },
         KernelKind::MaxPool { geometry: pool, x: a, out },
         KernelKind::MaxPoolGrad { geometry: pool, x: a, grad: b, out },
         KernelKind::AvgPool { geometry: pool, x: a, out },
