@@ -3,6 +3,7 @@
 use super::Job;
 use super::conv_weight::WeightGrad;
 use super::depthwise::{Depthwise, DepthwiseKind};
+use super::epilogue::{Late, Output};
 use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::{Fragments, Outer, STRIP, outer};
@@ -17,10 +18,14 @@ const MAX_PARTS: usize = 16;
 const COPIED: usize = 2 * STRIP;
 
 /// `out = conv(x, weight)`
-pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Region, isa: Isa) -> Box<dyn Job> {
-    check(&g, x, weight, out);
+pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+    check(&g);
+    x.expect_floats(images(&g), "the images of a convolution");
+    weight.expect_floats(filters(&g), "the filters of a convolution");
+    out.expect_floats(results(&g), "the result of a convolution");
     if is_depthwise(&g) {
-        return Box::new(Depthwise::new(DepthwiseKind::Forward, g, [x, weight, out], isa));
+        let build = |out| Box::new(Depthwise::new(DepthwiseKind::Forward, g, [x, weight, out], isa)) as Box<dyn Job>;
+        return Late::new(out, results(&g), build);
     }
     let spread = Spread::of_images(&g);
     let taps = taps(&g);
@@ -40,7 +45,8 @@ pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Region, isa: Isa
         &g,
         spread,
         vec![pass],
-        [x, weight, out],
+        [x, weight],
+        out,
         g.filters,
         g.output,
         [row, row * g.filters / g.groups],
@@ -52,10 +58,14 @@ pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Region, isa: Isa
 ///
 /// Pixels whose places have equal remainders of the stride see the same taps; each such set is a convolution of the
 /// gradient with those taps.
-pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Region, isa: Isa) -> Box<dyn Job> {
-    check(&g, out, weight, grad);
+pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+    check(&g);
+    weight.expect_floats(filters(&g), "the filters of a convolution");
+    grad.expect_floats(results(&g), "the gradient of a convolution's result");
+    out.expect_floats(images(&g), "the gradient of a convolution's images");
     if is_depthwise(&g) {
-        return Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa));
+        let build = |out| Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa)) as Box<dyn Job>;
+        return Late::new(out, images(&g), build);
     }
     // Where a tap finds the gradient from a pixel of a remainder, in steps of the stride; it may lie before the first.
     let places = |axis: usize, remainder: usize, tap: usize| {
@@ -105,14 +115,18 @@ pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Region, is
         }
     }
     let strides = [n_taps, filters * channels * n_taps];
-    Box::new(Conv::new(&g, spread, passes, [grad, weight, out], g.channels, g.input, strides, isa))
+    Box::new(Conv::new(&g, spread, passes, [grad, weight], out, g.channels, g.input, strides, isa))
 }
 
 /// The gradient of the filters.
-pub fn weight_grad(g: ConvGeometry, x: Region, grad: Region, out: Region, isa: Isa) -> Box<dyn Job> {
-    check(&g, x, out, grad);
+pub fn weight_grad(g: ConvGeometry, x: Region, grad: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+    check(&g);
+    x.expect_floats(images(&g), "the images of a convolution");
+    grad.expect_floats(results(&g), "the gradient of a convolution's result");
+    out.expect_floats(filters(&g), "the gradient of a convolution's filters");
     if is_depthwise(&g) {
-        return Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa));
+        let build = |out| Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa)) as Box<dyn Job>;
+        return Late::new(out, filters(&g), build);
     }
     Box::new(WeightGrad::new(g, x, grad, out, isa))
 }
@@ -122,12 +136,22 @@ fn is_depthwise(g: &ConvGeometry) -> bool {
     g.channels == g.groups && g.filters < 4 * g.groups
 }
 
-fn check(g: &ConvGeometry, x: Region, weight: Region, y: Region) {
-    assert!(g.groups > 0 && g.channels.is_multiple_of(g.groups) && g.filters.is_multiple_of(g.groups), "groups divide the channels");
+fn check(g: &ConvGeometry) {
+    assert!(g.groups > 0 && g.channels.is_multiple_of(g.groups), "groups divide the channels");
+    assert!(g.filters.is_multiple_of(g.groups), "groups divide the filters");
     assert!(g.output[0] > 0 && g.output[1] > 0 && g.stride[0] > 0 && g.stride[1] > 0, "a convolution has a result");
-    x.expect_floats(g.input_shape().iter().product(), "the image of a convolution");
-    weight.expect_floats(g.weight_shape().iter().product(), "the filters of a convolution");
-    y.expect_floats(g.output_shape().iter().product(), "the result of a convolution");
+}
+
+fn images(g: &ConvGeometry) -> usize {
+    g.input_shape().iter().product()
+}
+
+fn filters(g: &ConvGeometry) -> usize {
+    g.weight_shape().iter().product()
+}
+
+fn results(g: &ConvGeometry) -> usize {
+    g.output_shape().iter().product()
 }
 
 /// Rows and columns of the taps of a filter.
@@ -180,7 +204,7 @@ struct Conv {
     passes: Vec<Bound>,
     x: Region,
     weight: Region,
-    out: Region,
+    out: Output,
     isa: Isa,
     /// The filters, by group and pass, in strips of 8 channels of the result: `[strip, step, channel]`.
     filters: Words,
@@ -205,7 +229,8 @@ impl Conv {
         g: &ConvGeometry,
         spread: Spread,
         passes: Vec<Pass>,
-        [x, weight, out]: [Region; 3],
+        [x, weight]: [Region; 2],
+        out: Output,
         channels: usize,
         size: [usize; 2],
         weight_strides: [usize; 2],
@@ -271,8 +296,8 @@ impl Conv {
     /// Computes one image's result in one group.
     ///
     /// # Safety
-    /// As [`Job::run_part`], for the image.
-    unsafe fn image(&self, image: usize, group: usize, scratch: *mut f32) {
+    /// As [`Job::run_part`], for the image; the result is this thread's.
+    unsafe fn image(&self, image: usize, group: usize, out: &mut [f32], scratch: *mut f32) {
         let source = self.spread.channels * self.spread.input[0] * self.spread.input[1];
         // SAFETY: the builders have checked the sizes of all buffers; scratch memory holds the image and a copy.
         unsafe {
@@ -287,8 +312,6 @@ impl Conv {
             };
             let copy = scratch.add(self.image_words());
             let filters = self.filters.start().cast::<f32>().cast_const().add(group * self.group_filters);
-            let result = self.channels * self.plane;
-            let out = self.out.part_mut((image * self.groups + group) * result, result);
             for bound in &self.passes {
                 let product = Outer {
                     rows: self.channels,
@@ -350,22 +373,18 @@ impl Pass {
     }
 }
 
-impl Job for Conv {
-    fn parts(&self) -> usize {
-        self.batch.div_ceil(self.part)
-    }
-
-    fn scratch_words(&self) -> usize {
-        self.image_words() + COPIED * self.copy_words()
-    }
-
-    fn prepare(&self) {
-        // SAFETY: no part has begun, so this thread alone uses the copy.
+impl Conv {
+    /// Copies strips of the filters; see [`Conv::filters`].
+    ///
+    /// # Safety
+    /// No one else uses the copy.
+    unsafe fn copy_filters(&self) {
+        // SAFETY: the caller's promise.
         let (weight, filters) = unsafe {
             let filters = self.filters.start().cast::<f32>();
             (self.weight.slice(), std::slice::from_raw_parts_mut(filters, self.filters.len()))
         };
-        for (group, filters) in filters.chunks_exact_mut(self.group_filters).enumerate() {
+        for (group, filters) in filters.chunks_exact_mut(self.group_filters.max(1)).enumerate() {
             for bound in self.passes.iter().filter(|bound| !bound.a_steps.is_empty()) {
                 let strips = filters[bound.a_start..].chunks_exact_mut(STRIP * bound.a_steps.len());
                 for (strip, to) in strips.take(self.channels.div_ceil(STRIP)).enumerate() {
@@ -382,11 +401,59 @@ impl Job for Conv {
         }
     }
 
-    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
-        for image in part * self.part..((part + 1) * self.part).min(self.batch) {
-            for group in 0..self.groups {
-                // SAFETY: the caller's promise; parts have no image in common.
-                unsafe { self.image(image, group, scratch.cast()) };
+    /// Elements of an image's result.
+    fn result(&self) -> usize {
+        self.groups * self.channels * self.plane
+    }
+
+    /// Words of an image's result before the epilogue.
+    fn result_words(&self) -> usize {
+        match &self.out {
+            Output::Buffer(_) => 0,
+            Output::Epilogue(_) => self.result().next_multiple_of(16),
+        }
+    }
+}
+
+impl Job for Conv {
+    fn phases(&self) -> usize {
+        2
+    }
+
+    fn parts(&self, phase: usize) -> usize {
+        if phase == 0 { 1 } else { self.batch.div_ceil(self.part) }
+    }
+
+    fn scratch_words(&self) -> usize {
+        self.out.scratch_words() + self.result_words() + self.image_words() + COPIED * self.copy_words()
+    }
+
+    unsafe fn run_part(&self, phase: usize, part: usize, scratch: *mut u32) {
+        if phase == 0 {
+            // SAFETY: this phase has one part.
+            return unsafe { self.copy_filters() };
+        }
+        let len = self.result();
+        // SAFETY: the caller's promise; parts have no image in common, and scratch memory holds what the epilogue needs,
+        // the result before it, and what an image takes.
+        unsafe {
+            let results = scratch.add(self.out.scratch_words()).cast::<f32>();
+            let rest = results.add(self.result_words());
+            let frame = match &self.out {
+                Output::Buffer(_) => None,
+                Output::Epilogue(epilogue) => Some(epilogue.frame(scratch)),
+            };
+            for image in part * self.part..((part + 1) * self.part).min(self.batch) {
+                let out = match &self.out {
+                    Output::Buffer(out) => out.part_mut(image * len, len),
+                    Output::Epilogue(_) => std::slice::from_raw_parts_mut(results, len),
+                };
+                for (group, out) in out.chunks_exact_mut(len / self.groups).enumerate() {
+                    self.image(image, group, out, rest);
+                }
+                if let Some(frame) = &frame {
+                    frame.run(image * len, len, results);
+                }
             }
         }
     }

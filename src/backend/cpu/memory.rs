@@ -64,6 +64,11 @@ impl Words {
         self.start.as_ptr()
     }
 
+    /// All of them as a buffer of floats.
+    pub fn region(&self) -> Region {
+        Region { start: self.start().cast(), len: self.len, dtype: DType::F32 }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.len

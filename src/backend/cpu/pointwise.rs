@@ -45,7 +45,7 @@ impl Pointwise {
 }
 
 impl Job for Pointwise {
-    fn parts(&self) -> usize {
+    fn parts(&self, _phase: usize) -> usize {
         self.program.positions().div_ceil(self.part)
     }
 
@@ -53,20 +53,10 @@ impl Job for Pointwise {
         self.program.scratch_words()
     }
 
-    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
-        let program = &self.program;
-        let end = ((part + 1) * self.part).min(program.positions());
-        let inner = program.inner();
-        let mut start = part * self.part;
-        // SAFETY: the caller's promise; parts have no position in common, and tiles end at the ends of rows.
-        unsafe {
-            let frame = Frame::new(program, self.isa, scratch);
-            while start < end {
-                let row = if program.by_rows { inner - start % inner } else { usize::MAX };
-                let len = program.tile.min(end - start).min(row);
-                frame.eval(start, len);
-                start += len;
-            }
-        }
+    unsafe fn run_part(&self, _phase: usize, part: usize, scratch: *mut u32) {
+        let start = part * self.part;
+        let len = self.part.min(self.program.positions() - start);
+        // SAFETY: the caller's promise; parts have no position in common.
+        unsafe { Frame::new(&self.program, self.isa, scratch).run(start, len, std::ptr::null()) };
     }
 }

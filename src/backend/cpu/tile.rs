@@ -1,5 +1,7 @@
 //! Runs programs over tiles.
 
+use std::cell::Cell;
+
 use super::isa::{Arithmetic, Isa, for_each_isa};
 use super::math;
 use super::program::{Form, MAX_RANK, Op, Position, Program, Sink, Source};
@@ -11,6 +13,8 @@ pub struct Frame<'a> {
     isa: Isa,
     /// By register: its tile, its number, or the elements of a buffer.
     pointers: *mut *mut u32,
+    /// The results of a product at the positions of the tile, if the program follows one.
+    product: Cell<*const f32>,
 }
 
 impl<'a> Frame<'a> {
@@ -20,7 +24,7 @@ impl<'a> Frame<'a> {
     /// `scratch` has [`Program::scratch_words`] words, aligned to 64 bytes, that no one else uses while the frame
     /// lives, and the buffers of the program may be used as its kernel says.
     pub unsafe fn new(program: &'a Program, isa: Isa, scratch: *mut u32) -> Frame<'a> {
-        let frame = Frame { program, isa, pointers: scratch.cast() };
+        let frame = Frame { program, isa, pointers: scratch.cast(), product: Cell::new(std::ptr::null()) };
         for reg in 0..program.n_regs {
             let place = match program.tile_of[reg] {
                 Some(tile) => program.tiles_at() + tile * program.tile,
@@ -32,6 +36,25 @@ impl<'a> Frame<'a> {
         // SAFETY: the caller's promise.
         unsafe { run_ops(isa, &program.constant, &frame, &[0; MAX_RANK], 1) };
         frame
+    }
+
+    /// Runs the program at `len` positions from `start` on, tile by tile. `product` are the results of the product that
+    /// it follows, at these positions.
+    ///
+    /// # Safety
+    /// As [`Frame::new`]; the positions are inside the iteration space and this thread's.
+    pub unsafe fn run(&self, start: usize, len: usize, product: *const f32) {
+        let inner = self.program.inner();
+        let mut done = 0;
+        while done < len {
+            let at = start + done;
+            let row = if self.program.by_rows { inner - at % inner } else { usize::MAX };
+            let tile = self.program.tile.min(len - done).min(row);
+            self.product.set(product.wrapping_add(done));
+            // SAFETY: the caller's promise; tiles end at the ends of rows.
+            unsafe { self.eval(at, tile) };
+            done += tile;
+        }
     }
 
     /// Computes all registers for `len` positions from `start` on, and stores what is to be stored.
@@ -225,6 +248,7 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
                     }
                 }
                 Op::Splat { to, x } => words_mut(*to).fill(word(*x)),
+                Op::Product { to } => frame.set(*to, frame.product.get().cast_mut().cast()),
             }
         }
     }
