@@ -3,7 +3,8 @@
 use super::Job;
 use super::isa::Isa;
 use super::memory::{Region, Words};
-use super::program::{Program, Space};
+use super::program::Space;
+use super::switch::Switch;
 use super::tile::Frame;
 use crate::plan::{Body, Store};
 
@@ -14,7 +15,7 @@ const MAX_PARTS: usize = 32;
 
 /// A program over the results of a product.
 pub struct Epilogue {
-    program: Program,
+    program: Switch,
     isa: Isa,
 }
 
@@ -30,12 +31,12 @@ impl Epilogue {
     /// Compiles an epilogue over the shape of the result.
     pub fn new(shape: &[usize], inputs: &[Region], body: &Body, stores: &[(Store, Region)], isa: Isa) -> Epilogue {
         let space = Space { shape, order: (0..shape.len()).collect(), groups: vec![0; shape.len()] };
-        Epilogue { program: Program::compile(&space, inputs, body, stores, &[]), isa }
+        Epilogue { program: Switch::compile(&space, inputs, body, stores), isa }
     }
 
     /// Elements of the result.
     pub fn positions(&self) -> usize {
-        self.program.positions()
+        self.program.usual().positions()
     }
 
     /// Words of scratch memory that [`Epilogue::frame`] takes.
@@ -49,13 +50,13 @@ impl Epilogue {
     /// As [`Frame::new`].
     pub unsafe fn frame(&self, scratch: *mut u32) -> Frame<'_> {
         // SAFETY: the caller's promise.
-        unsafe { Frame::new(&self.program, self.isa, scratch) }
+        unsafe { Frame::new(self.program.choose(), self.isa, scratch) }
     }
 
     /// How many parts it is cut into when it runs after the whole product, and their positions.
     pub fn parts(&self) -> (usize, usize) {
         let positions = self.positions();
-        let parts = (positions * self.program.cost / PART_COST).clamp(1, MAX_PARTS);
+        let parts = (positions * self.program.usual().cost / PART_COST).clamp(1, MAX_PARTS);
         let part = positions.div_ceil(parts).next_multiple_of(64);
         (positions.div_ceil(part), part)
     }

@@ -19,6 +19,7 @@ mod product;
 mod program;
 mod reduce;
 mod spread;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod tile;

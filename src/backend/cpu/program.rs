@@ -520,19 +520,11 @@ fn form_of(rates: &[Rate], rate: Rate, a: usize, b: usize) -> Form {
 }
 
 fn operands_of(instr: &Instr) -> Vec<usize> {
-    match instr {
-        Instr::Load(load) => load.access.indirect.iter().map(|(reg, _)| usize::from(*reg)).collect(),
-        Instr::Float(_) | Instr::Word(_) | Instr::Position { .. } | Instr::Product => Vec::new(),
-        Instr::Unary(_, x) | Instr::ToWord(x) | Instr::ToFloat(x) => vec![usize::from(*x)],
-        Instr::Binary(_, a, b) => vec![usize::from(*a), usize::from(*b)],
-        Instr::Select(condition, a, b) => {
-            vec![usize::from(*condition), usize::from(*a), usize::from(*b)]
-        }
-        Instr::Random { operands, .. } => operands.iter().map(|operand| usize::from(*operand)).collect(),
-    }
+    let mut operands = Vec::new();
+    instr.clone().for_operands(|operand| operands.push(usize::from(*operand)));
+    operands
 }
 
-/// The register that an op sets.
 fn target(op: &Op) -> usize {
     match op {
         Op::Load { to, .. }

@@ -194,7 +194,10 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
                     match form {
                         Form::Tiles => float_op(*function, to, floats(*a), floats(*b), |x, i| x[i], |x, i| x[i]),
                         Form::ScalarTile => float_op(*function, to, float(*a), floats(*b), |x, _| x, |x, i| x[i]),
-                        Form::TileScalar => float_op(*function, to, floats(*a), float(*b), |x, i| x[i], |x, _| x),
+                        Form::TileScalar => {
+                            let (function, b) = by_reciprocal(*function, float(*b));
+                            float_op(function, to, floats(*a), b, |x, i| x[i], |x, _| x);
+                        }
                         Form::Scalars => float_op(*function, to, float(*a), float(*b), |x, _| x, |x, _| x),
                     }
                 }
@@ -266,6 +269,14 @@ fn zip<T: Copy, X: Copy, Y: Copy, R>(
     for (at, to) in to.iter_mut().enumerate() {
         *to = function(of_a(a, at), of_b(b, at));
     }
+}
+
+/// Division by one number as multiplication by its reciprocal, which is rounded once more but takes a tenth of the time;
+/// not where the reciprocal would lose digits at the ends of the range.
+#[inline(always)]
+fn by_reciprocal(function: Binary, b: f32) -> (Binary, f32) {
+    let is_middling = (1e-30..1e30).contains(&b.abs());
+    if function == Binary::Divide && is_middling { (Binary::Multiply, 1.0 / b) } else { (function, b) }
 }
 
 #[inline(always)]
