@@ -410,6 +410,7 @@ fn is_statement(rule: Rule) -> bool {
     matches!(
         rule,
         Rule::version
+            | Rule::allow
             | Rule::let_item
             | Rule::block_item
             | Rule::include_item
