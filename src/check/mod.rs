@@ -1,6 +1,7 @@
 //! The abstract syntax to a program: names, arguments, shapes, units and rules between sections.
 
 mod data;
+pub mod fix;
 mod load;
 mod model;
 pub mod program;
