@@ -2,6 +2,7 @@
 
 mod data;
 pub mod fix;
+pub mod lints;
 mod load;
 mod model;
 pub mod program;
@@ -79,10 +80,13 @@ pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, Stri
     let Loader { sources, origins, mut diagnostics, declarations, .. } = loader;
     let base = request.path.parent().unwrap_or(Path::new("")).to_path_buf();
     let checker = Checker { files, base: &base, sources: &sources, resolved: Vec::new() };
-    let program = checker.check(&declarations, &mut diagnostics);
+    let program = checker.check(&declarations, &mut diagnostics).filter(|_| !has_errors(&diagnostics));
+    if let Some(program) = &program {
+        let context = lints::Context::new(program, &declarations, &sources, files);
+        diagnostics.extend(lints::silence(&context, lints::lint_program(&context)));
+    }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span());
     diagnostics.dedup();
-    let program = if has_errors(&diagnostics) { None } else { program };
     Ok(Compilation { sources, ast: Some(ast), program, diagnostics, origins })
 }
 

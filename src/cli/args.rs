@@ -240,7 +240,7 @@ pub struct Devices {
 /// `nnoptc explain`
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A code such as `E0301`, or an item such as `conv2d`; without it, all are listed
+    /// A code such as `E0301`, a lint such as `no_normalization`, or an item such as `conv2d`; without it, all are listed
     #[arg(value_name = "CODE|ITEM")]
     pub topic: Option<String>,
 }
