@@ -1,5 +1,6 @@
 //! The abstract syntax to a program: names, arguments, shapes, units and rules between sections.
 
+mod cascades;
 mod data;
 pub mod fix;
 pub mod lints;
@@ -87,6 +88,7 @@ pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, Stri
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span());
     diagnostics.dedup();
+    cascades::drop_cascades(&sources, &mut diagnostics);
     Ok(Compilation { sources, ast: Some(ast), program, diagnostics, origins })
 }
 
@@ -219,7 +221,7 @@ impl Checker<'_> {
                 diagnostics.push(Diagnostic::error(NOT_A_CALL, stage.span(), message));
                 continue;
             };
-            let Some(given) = scope.call(call, diagnostics) else { continue };
+            let given = scope.call(call, diagnostics);
             let Some(item) = make_from_table(&given, "augmentation", library::augmentations::ALL, diagnostics) else {
                 flow.of = None;
                 continue;
