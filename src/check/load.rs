@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::program::Origins;
-use super::{Code, Diagnostic};
+use super::{Code, Diagnostic, lints};
 use crate::diagnostic::did_you_mean;
 use crate::formats::files::Files;
 use crate::source::{Sources, Span};
@@ -47,6 +47,8 @@ pub(super) struct Declarations {
     pub model: Option<StageSection>,
     pub settings: Vec<Setting>,
     profiles: Vec<(Name, Vec<Setting>)>,
+    /// The files as written, the main one first.
+    pub asts: Vec<syntax::ast::File>,
     /// What misspelt sections and settings probably meant; that they are missing goes without saying.
     pub misspelt: Vec<&'static str>,
     /// Where the end of the main file is, for what is missing.
@@ -111,6 +113,8 @@ impl<'a> Loader<'a> {
             let message = format!("this file is in version {version} of the language, this `nnoptc` reads version 1");
             self.diagnostics.push(Diagnostic::error(VERSION, span, message).help("write `nnopt 1`, or update nnoptc"));
         }
+        lints::check_names(ast, &mut self.diagnostics);
+        self.declarations.asts.push(ast.clone());
         for item in &ast.items {
             self.collect_item(item, path);
         }

@@ -1,6 +1,9 @@
 //! The abstract syntax to a program: names, arguments, shapes, units and rules between sections.
 
+mod cascades;
 mod data;
+pub mod fix;
+pub mod lints;
 mod load;
 mod model;
 pub mod program;
@@ -78,10 +81,14 @@ pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, Stri
     let Loader { sources, origins, mut diagnostics, declarations, .. } = loader;
     let base = request.path.parent().unwrap_or(Path::new("")).to_path_buf();
     let checker = Checker { files, base: &base, sources: &sources, resolved: Vec::new() };
-    let program = checker.check(&declarations, &mut diagnostics);
+    let program = checker.check(&declarations, &mut diagnostics).filter(|_| !has_errors(&diagnostics));
+    if let Some(program) = &program {
+        let context = lints::Context::new(program, &declarations, &sources, files);
+        diagnostics.extend(lints::silence(&context, lints::lint_program(&context)));
+    }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span());
     diagnostics.dedup();
-    let program = if has_errors(&diagnostics) { None } else { program };
+    cascades::drop_cascades(&sources, &mut diagnostics);
     Ok(Compilation { sources, ast: Some(ast), program, diagnostics, origins })
 }
 
@@ -214,7 +221,7 @@ impl Checker<'_> {
                 diagnostics.push(Diagnostic::error(NOT_A_CALL, stage.span(), message));
                 continue;
             };
-            let Some(given) = scope.call(call, diagnostics) else { continue };
+            let given = scope.call(call, diagnostics);
             let Some(item) = make_from_table(&given, "augmentation", library::augmentations::ALL, diagnostics) else {
                 flow.of = None;
                 continue;

@@ -167,7 +167,6 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
             self.diagnostics.push(unknown_item(&call.name, "layer", names));
             return unknown(flow);
         };
-        let Some(given) = given else { return unknown(flow) };
         let Some(layer) = schema.make(&given, "argument", self.diagnostics) else { return unknown(flow) };
         self.layer(layer, &given, path, flow, nodes)
     }
@@ -304,7 +303,7 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
     }
 
     fn block_params(&mut self, block: &BlockDef, call: &Call) -> Option<BTreeMap<String, crate::schema::Given>> {
-        let given = self.scope.call(call, self.diagnostics)?;
+        let given = self.scope.call(call, self.diagnostics);
         let mut params = BTreeMap::new();
         let mut position = 0;
         let before = self.diagnostics.len();

@@ -30,7 +30,8 @@ Exit codes: 0 done; 1 diagnostics, or a run that ended without its goal; 2 usage
 /// Options of all commands.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// How diagnostics and events are written: for people, one line each, or JSON on stdout, one object a line
+    /// How diagnostics are written: for people, one line each, or on stdout for programs; JSON is one object a line and
+    /// covers the events of a run too, SARIF is one 2.1.0 log, `github` marks lines of a change in GitHub Actions
     #[arg(long, global = true, value_enum, default_value_t = MessageFormat::Human, value_name = "FORMAT")]
     #[arg(hide_possible_values = false)]
     pub message_format: MessageFormat,
@@ -54,6 +55,10 @@ pub enum MessageFormat {
     Short,
     /// One JSON object a line, on stdout.
     Json,
+    /// One SARIF 2.1.0 log, on stdout.
+    Sarif,
+    /// Workflow commands of GitHub Actions, on stdout.
+    Github,
 }
 
 /// When to use colour.
@@ -113,6 +118,9 @@ pub struct Check {
     /// Apply the profile of this name
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
+    /// Write what can be mended without asking into the files, then check again
+    #[arg(long)]
+    pub fix: bool,
     /// Let warnings fail the check too
     #[arg(long, value_enum, value_name = "WHAT")]
     pub deny: Option<Deny>,
@@ -232,7 +240,7 @@ pub struct Devices {
 /// `nnoptc explain`
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A code such as `E0301`, or an item such as `conv2d`; without it, all are listed
+    /// A code such as `E0301`, a lint such as `no_normalization`, or an item such as `conv2d`; without it, all are listed
     #[arg(value_name = "CODE|ITEM")]
     pub topic: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::check::lints::{LINTS, lint};
 use crate::diagnostic::did_you_mean;
 use crate::explain::{PAGES, page};
 use crate::library;
@@ -25,16 +26,19 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
         output.data(&list())?;
         return Ok(Exit::Done);
     };
-    if let Some(page) = page(topic) {
+    // A lint has a name beside its code.
+    let code = lint(topic).map_or(topic.as_str(), |lint| lint.code.0);
+    if let Some(page) = page(code) {
         output.data(&page.markdown())?;
         return Ok(Exit::Done);
     }
     let items = items();
     let found: Vec<&Item> = items.iter().filter(|item| item.name == topic).collect();
     if found.is_empty() {
-        let known = items.iter().map(|item| item.name).chain(PAGES.iter().map(|page| page.code));
+        let codes = PAGES.iter().map(|page| page.code).chain(LINTS.iter().map(|lint| lint.name));
+        let known = items.iter().map(|item| item.name).chain(codes);
         let failure = Failure::usage(format!("nothing is known of `{topic}`"));
-        let wanted = if topic.starts_with(['e', 'E']) { topic.to_uppercase() } else { topic.clone() };
+        let wanted = if topic.starts_with(['e', 'E', 'w', 'W']) { topic.to_uppercase() } else { topic.clone() };
         let close = did_you_mean(topic, known.clone()).or_else(|| did_you_mean(&wanted, known));
         return Err(match close {
             Some(close) => failure.help(format!("a similar topic is `{close}`")),

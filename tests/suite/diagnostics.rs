@@ -75,6 +75,55 @@ fn with(from: &str, to: &str) -> String {
     GOOD.replacen(from, to, 1)
 }
 
+/// Twelve mistakes in 23 lines: of syntax, names and values, each told once, on its line.
+const TWELVE: &str = r#"nnopt 1
+allow(no_warmpu)
+data {
+    train: idx("train")
+    test      = split(train, 120%, stratified)
+    normalise = auto
+}
+let width = 16 *
+model {
+    conv2d(width, kernal = 3) -> relu
+    flatten -> linear(0) -> relu
+    linear(32 -> batch_nrom
+    linear(classes) => relu
+}
+loss      = cross_entropy(label_smoothing = 10)
+optimizer = adam(lr = "fast")
+schedule  = step(every = 1 epoch)
+metrics   = accuracy
+train {
+    epochs = 2
+    batch  = 4
+    seed   = 42
+}
+"#;
+
+#[test]
+fn twelve_mistakes_in_23_lines() {
+    assert_eq!(TWELVE.lines().count(), 23);
+    let said = said(TWELVE, files(), &[]);
+    let lines: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("a.nnopt:")).collect();
+    let expected = [
+        "2:7: error[E0220]: there is no lint `no_warmpu`",
+        "4:10: error[E0102]: expected `=`, found `:`",
+        "5:30: error[E0207]: `size` of `split` is a share such as `10%`, or a number of rows, found `120%`",
+        "6:5: error[E0203]: `data` has no setting `normalise`",
+        "8:17: error[E0104]: expected a value after `*`, found the end of the line",
+        "10:19: error[E0203]: `conv2d` has no argument `kernal`",
+        "11:23: error[E0207]: `units` of `linear` is a count, found `0`",
+        "12:14: error[E0108]: expected `)`, found `->`",
+        "12:18: error[E0202]: `batch_nrom` is not a layer",
+        "13:21: error[E0117]: expected `->`, found `=>`",
+        "15:45: error[E0207]: `label_smoothing` of `cross_entropy` is a probability from 0 to below 1, such as `0.5` or `10%`, found `10`",
+        "16:23: error[E0207]: `lr` of `adam` is a number above 0, found `\"fast\"`",
+    ];
+    assert_eq!(expected.len(), 12);
+    assert_eq!(lines, expected);
+}
+
 /// The texts are in tests/golden/diagnostics.txt; `NNOPTC_BLESS=1` writes them anew, to be read before they are kept.
 #[test]
 fn every_mistake_is_said_in_these_words() {

@@ -25,7 +25,7 @@ pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Output, isa: Isa
     out.expect_floats(results(&g), "the result of a convolution");
     if is_depthwise(&g) {
         let build = |out| Box::new(Depthwise::new(DepthwiseKind::Forward, g, [x, weight, out], isa)) as Box<dyn Job>;
-        return Late::new(out, results(&g), build);
+        return Late::build(out, results(&g), build);
     }
     let spread = Spread::of_images(&g);
     let taps = taps(&g);
@@ -65,7 +65,7 @@ pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Output, is
     out.expect_floats(images(&g), "the gradient of a convolution's images");
     if is_depthwise(&g) {
         let build = |out| Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa)) as Box<dyn Job>;
-        return Late::new(out, images(&g), build);
+        return Late::build(out, images(&g), build);
     }
     // Where a tap finds the gradient from a pixel of a remainder, in steps of the stride; it may lie before the first.
     let places = |axis: usize, remainder: usize, tap: usize| {
@@ -126,7 +126,7 @@ pub fn weight_grad(g: ConvGeometry, x: Region, grad: Region, out: Output, isa: I
     out.expect_floats(filters(&g), "the gradient of a convolution's filters");
     if is_depthwise(&g) {
         let build = |out| Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa)) as Box<dyn Job>;
-        return Late::new(out, filters(&g), build);
+        return Late::build(out, filters(&g), build);
     }
     Box::new(WeightGrad::new(g, x, grad, out, isa))
 }

@@ -24,7 +24,7 @@ pub enum Output {
     /// To a buffer, as they are.
     Buffer(Region),
     /// To a program.
-    Epilogue(Epilogue),
+    Epilogue(Box<Epilogue>),
 }
 
 impl Epilogue {
@@ -94,13 +94,13 @@ impl Output {
 /// A kernel whose epilogue runs after all of its results are in memory of its own.
 pub struct Late {
     kernel: Box<dyn Job>,
-    epilogue: Epilogue,
+    epilogue: Box<Epilogue>,
     results: Words,
 }
 
 impl Late {
-    /// Binds a kernel that has `len` results; `build` gives the one that writes them to a buffer.
-    pub fn new(output: Output, len: usize, build: impl FnOnce(Region) -> Box<dyn Job>) -> Box<dyn Job> {
+    /// A kernel that has `len` results, with what becomes of them; `build` gives the one that writes them to a buffer.
+    pub fn build(output: Output, len: usize, build: impl FnOnce(Region) -> Box<dyn Job>) -> Box<dyn Job> {
         output.expect_floats(len, "a result");
         match output {
             Output::Buffer(out) => build(out),

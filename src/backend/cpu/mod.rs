@@ -153,7 +153,8 @@ fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Bo
     let result = |output: &plan::Output| match output {
         plan::Output::Buffer(buffer) => Output::Buffer(bind(buffer)),
         plan::Output::Epilogue(it) => {
-            Output::Epilogue(Epilogue::new(&it.shape, &bind_all(&it.inputs), &it.body, &bind_stores(&it.stores), isa))
+            let (inputs, stores) = (bind_all(&it.inputs), bind_stores(&it.stores));
+            Output::Epilogue(Box::new(Epilogue::new(&it.shape, &inputs, &it.body, &stores, isa)))
         }
     };
     match &kernel.kind {

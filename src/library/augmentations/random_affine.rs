@@ -31,6 +31,14 @@ item! {
 }
 
 impl Augmentation for RandomAffine {
+    fn changes_nothing(&self, _input: &Type) -> bool {
+        let still = SymmetricSpread(0.0, 0.0);
+        self.degrees == still
+            && self.translate.is_none_or(|shares| shares.0 == [0.0, 0.0])
+            && self.scale.is_none_or(|factors| factors == Spread(1.0, 1.0))
+            && self.shear.is_none_or(|angles| angles == still)
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         image_size("random_affine", input)?;
         if let Some(Spread(low, high)) = self.scale.filter(|spread| spread.0 <= 0.0) {

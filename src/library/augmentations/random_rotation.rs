@@ -24,6 +24,10 @@ item! {
 }
 
 impl Augmentation for RandomRotation {
+    fn changes_nothing(&self, _input: &Type) -> bool {
+        self.degrees == SymmetricSpread(0.0, 0.0)
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         image_size("random_rotation", input)?;
         Ok(input.clone())
