@@ -4,6 +4,7 @@ mod cli;
 mod diagnostics;
 mod failures;
 mod floors;
+mod frozen;
 mod harness;
 mod operations;
 mod parity;
