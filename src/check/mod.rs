@@ -4,6 +4,7 @@ mod data;
 mod load;
 mod model;
 pub mod program;
+pub mod reference;
 mod scope;
 mod settings;
 
