@@ -8,4 +8,5 @@ mod frozen;
 mod harness;
 mod operations;
 mod parity;
+mod speed;
 mod training;
