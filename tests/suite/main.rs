@@ -9,5 +9,6 @@ mod frozen;
 mod harness;
 mod operations;
 mod parity;
+mod settings;
 mod speed;
 mod training;
