@@ -11,4 +11,5 @@ mod operations;
 mod parity;
 mod settings;
 mod speed;
+mod steps;
 mod training;
