@@ -1,7 +1,8 @@
 //! Every parameter of every item is read: another value makes another program.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 
 use nnoptc::check::{Request, compile};
@@ -154,16 +155,17 @@ const SOURCES: &str = "
     csv.drop: csv(\"a.csv\", target = label) => csv(\"a.csv\", target = label, drop = f3)
     csv.header: csv(\"a.csv\", target = 17) => csv(\"a.csv\", target = 17, header = false)
     idx.path: idx(\"p\") => idx(\"q\")
-    idx.labels: idx(\"p\") => idx(\"p\", labels = \"q-labels-idx1-ubyte\")
+    idx.labels: idx(\"p-images-idx3-ubyte\", labels = \"p-labels-idx1-ubyte\") => \
+idx(\"p-images-idx3-ubyte\", labels = \"q-labels-idx1-ubyte\")
     npy.path: npy(\"x.npy\", \"y.npy\") => npy(\"x2.npy\", \"y.npy\")
     npy.labels: npy(\"x.npy\", \"y.npy\") => npy(\"x.npy\", \"none.npy\")
     npy.task: npy(\"x.npy\", \"y.npy\") => npy(\"x.npy\", \"y.npy\", task = regression)
-    npy.channels: npy(\"x.npy\", \"y.npy\", channels = first) => npy(\"x.npy\", \"y.npy\", channels = last)
+    npy.channels: npy(\"i.npy\", \"l.npy\", channels = first) => npy(\"i.npy\", \"l.npy\", channels = last)
     npz.path: npz(\"xy.npz\") => npz(\"none.npz\")
     npz.x: npz(\"xy.npz\") => npz(\"xy.npz\", x = none_such)
     npz.y: npz(\"xy.npz\") => npz(\"xy.npz\", y = none_such)
     npz.task: npz(\"xy.npz\") => npz(\"xy.npz\", task = regression)
-    npz.channels: npz(\"xy.npz\", channels = first) => npz(\"xy.npz\", channels = last)
+    npz.channels: npz(\"il.npz\", channels = first) => npz(\"il.npz\", channels = last)
     image_folder.path: image_folder(\"shapes\") => image_folder(\"none\")
     image_folder.resize: image_folder(\"shapes\") => image_folder(\"shapes\", resize = 4)
     image_folder.channels: image_folder(\"shapes\", channels = 1) => image_folder(\"shapes\", channels = 3)
@@ -171,7 +173,7 @@ const SOURCES: &str = "
 
 /// Settings of `train` and of `data`; the name of the item is the section.
 const SETTINGS: &str = "
-    train.epochs: epochs = 2 => epochs = 3
+    train.epochs: batch = 6; epochs = 2 => batch = 6; epochs = 3
     train.batch: batch = 6 => batch = 12
     train.accumulate: batch = 6 => batch = 6; accumulate = 2
     train.drop_last: batch = 7 => batch = 7; drop_last = true
@@ -179,9 +181,9 @@ const SETTINGS: &str = "
     train.devices: batch = 6 => batch = 6; devices = gpu
     train.early_stop: batch = 6 => batch = 6; early_stop = patience(1 epochs)
     train.seed: batch = 6 => batch = 6; seed = 1
-    patience.duration: early_stop = patience(1 epochs) => early_stop = patience(2 epochs)
-    patience.on: early_stop = patience(1 epochs) => early_stop = patience(1 epochs, on = train.loss)
-    patience.min_delta: early_stop = patience(1 epochs) => early_stop = patience(1 epochs, min_delta = 0.1)
+    patience.duration: batch = 6; early_stop = patience(1 epochs) => batch = 6; early_stop = patience(2 epochs)
+    patience.on: batch = 6; early_stop = patience(1 epochs) => batch = 6; early_stop = patience(1 epochs, on = train.loss)
+    patience.min_delta: batch = 6; early_stop = patience(1 epochs) => batch = 6; early_stop = patience(1 epochs, min_delta = 0.1)
 ";
 
 const DATA: &str = "
@@ -256,6 +258,15 @@ impl Pipeline<'_> {
     }
 }
 
+/// An array in NumPy's format, version 1.0.
+fn npy(dtype: &str, shape: &str, data: impl Iterator<Item = u8>) -> Vec<u8> {
+    let header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
+    let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    bytes.extend(format!("{header:<117}\n").bytes());
+    bytes.extend(data);
+    bytes
+}
+
 /// Tables of numbers, arrays, IDX files and pictures.
 fn files() -> Memory {
     let table = |shift: usize| {
@@ -283,6 +294,16 @@ fn files() -> Memory {
     let mut other = std::fs::read(data.join("npy/x.npy")).unwrap();
     *other.last_mut().unwrap() ^= 1;
     files = files.with("x2.npy", other);
+    // Images whose axes differ, so that it shows which is taken for the channels.
+    let images = npy("<f4", "(6, 2, 3, 4)", (0..144_u16).flat_map(|pixel| f32::from(pixel).to_le_bytes()));
+    let labels = npy("<i8", "(6,)", (0..6_i64).flat_map(|row| (row % 2).to_le_bytes()));
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in [("x.npy", &images), ("y.npy", &labels)] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    files = files.with("il.npz", archive.finish().unwrap().into_inner());
+    files = files.with("i.npy", images).with("l.npy", labels);
     for class in ["circle", "square"] {
         for number in 0..4 {
             let name = format!("shapes/{class}/{class}_{number:02}.png");
