@@ -425,7 +425,7 @@ pub fn unknown_item<'a>(name: &Name, kind: &str, names: impl Iterator<Item = &'a
     let message = format!("`{}` is not {article} {kind}", name.text);
     let diagnostic = Diagnostic::error(UNKNOWN_ITEM, name.span, message).label(format!("unknown {kind}"));
     match did_you_mean(&name.text, names.clone()) {
-        Some(close) => diagnostic.help(format!("a {kind} with a similar name is `{close}`")).fix(
+        Some(close) => diagnostic.help(format!("{article} {kind} with a similar name is `{close}`")).fix(
             Applicability::Suggested,
             format!("write `{close}`"),
             name.span,

@@ -26,7 +26,7 @@ const UNKNOWN_SETTING: Code = Code("E0203");
 const WRONG: Code = Code("E0207");
 
 /// The names of splits, in the order in which they are reported.
-const SPLITS: [&str; 3] = ["train", "val", "test"];
+pub(super) const SPLITS: [&str; 3] = ["train", "val", "test"];
 
 words! {
     /// How the rows of a split are drawn.

@@ -7,6 +7,7 @@ pub mod lints;
 mod load;
 mod model;
 pub mod program;
+pub mod reference;
 mod scope;
 mod settings;
 
@@ -596,7 +597,8 @@ fn check_batches(
     });
 }
 
-fn for_each_layer(nodes: &[ModelNode], visit: &mut dyn FnMut(usize, &Made<dyn library::Layer>)) {
+/// Visits every layer of a model with its number.
+pub(crate) fn for_each_layer(nodes: &[ModelNode], visit: &mut dyn FnMut(usize, &Made<dyn library::Layer>)) {
     for node in nodes {
         match node {
             ModelNode::Layer { stage, layer } => visit(*stage, layer),

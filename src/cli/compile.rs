@@ -1,5 +1,7 @@
 //! What most commands begin with: compile a pipeline and show what is said about it.
 
+use std::time::Instant;
+
 use crate::check::program::Program;
 use crate::check::{Compilation, Request, compile};
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
@@ -17,8 +19,11 @@ pub fn compile_and_show(request: &Request, output: &Output) -> Result<Compilatio
 
 /// Compiles a pipeline from these files and shows what is said about it.
 pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Result<Compilation, Failure> {
+    let began = Instant::now();
     let compilation = compile(request, files)
         .map_err(|reason| Failure::world(format!("could not read `{}`: {reason}", request.path.display())))?;
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    output.detail(format!("checked `{}` in {took:.1} ms", request.path.display()));
     show(&compilation.sources, &compilation.diagnostics, output)?;
     explained(&compilation, request)?;
     Ok(compilation)

@@ -1,8 +1,9 @@
-//! `nnoptc explain`: the long text on a diagnostic's code or an item of the language.
+//! `nnoptc explain`: the long text on a diagnostic's code, an item of the language, a section or a setting.
 
 use std::fmt::Write;
 
 use crate::check::lints::{LINTS, lint};
+use crate::check::reference::{Topic, topics};
 use crate::diagnostic::did_you_mean;
 use crate::explain::{PAGES, page};
 use crate::library;
@@ -16,7 +17,7 @@ use super::output::{Exit, Failure, Output};
 struct Item {
     kind: &'static str,
     name: &'static str,
-    summary: &'static str,
+    summary: String,
     page: String,
 }
 
@@ -51,13 +52,13 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// All items, by kind, in the order of the reference.
+/// All items, sections and settings, by kind, in the order of the reference.
 fn items() -> Vec<Item> {
     fn of<T: ?Sized>(kind: &'static str, table: &[&'static Schema<T>], items: &mut Vec<Item>) {
         items.extend(table.iter().map(|schema| Item {
             kind,
             name: schema.name,
-            summary: summary(schema),
+            summary: summary(schema).to_owned(),
             page: markdown(schema),
         }));
     }
@@ -71,6 +72,8 @@ fn items() -> Vec<Item> {
     of("schedule", library::schedules::ALL, &mut items);
     of("metric", library::metrics::ALL, &mut items);
     of("initializer", library::initializers::ALL, &mut items);
+    let of_topic = |topic: Topic| Item { kind: topic.kind, name: topic.name, summary: topic.summary, page: topic.page };
+    items.extend(topics().into_iter().map(of_topic));
     items
 }
 
@@ -96,6 +99,9 @@ fn list() -> String {
 fn plural(kind: &str) -> String {
     match kind {
         "loss" => "losses".to_owned(),
+        "setting of data" | "setting of train" | "value of a split" | "value of normalize" | "value of early_stop" => {
+            kind.replacen("setting", "settings", 1).replacen("value", "values", 1)
+        }
         _ => format!("{kind}s"),
     }
 }

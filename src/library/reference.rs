@@ -1,6 +1,6 @@
 //! The reference page of an item, from its entry in the table.
 
-use crate::schema::Schema;
+use crate::schema::{Param, Schema};
 
 /// The call with every parameter and its default: `dropout(rate = 0.5)`.
 pub fn signature<T: ?Sized>(schema: &Schema<T>) -> String {
@@ -34,6 +34,15 @@ pub fn markdown<T: ?Sized>(schema: &Schema<T>) -> String {
         page.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     page
+}
+
+/// The page of one parameter on its own, as of a setting.
+pub fn parameter_page(param: &Param) -> String {
+    let default = match param.default {
+        Some(default) => format!("; `{}` by default", default()),
+        None => "; required".to_owned(),
+    };
+    format!("{}\n\nTakes {}{default}.\n", text(param.docs), (param.expected)())
 }
 
 /// Documentation as written: without the blank that doc comments put before each line.

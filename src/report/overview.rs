@@ -65,15 +65,15 @@ fn flops_by_stage(graph: &Graph) -> BTreeMap<u32, u64> {
 /// Bytes on the device, by purpose.
 pub fn memory(prepared: &Prepared) -> String {
     let memory = prepared.memory();
-    let rows = prepared.plans.iter().map(|plan| (plan.step.words * 4) as u64).max().unwrap_or(0);
     let mut table = Table::new([("memory", Align::Left), ("bytes", Align::Right), ("", Align::Right)]);
     for (name, number) in [
         ("weights and statistics", memory.weights),
         ("optimizer and metrics", memory.optimizer),
         ("activations, gradients, temporaries", memory.arena),
         ("data", memory.data),
-        ("inputs of one step", rows),
-        ("total", memory.total() + rows),
+        ("inputs of one step", memory.inputs),
+        ("total", memory.total()),
+        ("more on a GPU, within kernels", prepared.memory_on_gpu().arena - memory.arena),
     ] {
         table.row([name, &whole(number), &bytes(number)]);
     }

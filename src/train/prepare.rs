@@ -1,5 +1,6 @@
 //! What a program needs before a device is opened: its steps as plans, and how much memory they take.
 
+use crate::backend::gpu;
 use crate::check::program::Program;
 use crate::ir::graph::count;
 use crate::ir::{DType, Graph, StateKind, States};
@@ -39,12 +40,14 @@ pub struct Memory {
     pub arena: u64,
     /// Resident data sets.
     pub data: u64,
+    /// What the host gives one step.
+    pub inputs: u64,
 }
 
 impl Memory {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.optimizer + self.arena + self.data
+        self.weights + self.optimizer + self.arena + self.data + self.inputs
     }
 }
 
@@ -131,7 +134,13 @@ impl Prepared {
         found.unwrap_or_else(|| unreachable!("{mode:?} of {batch} rows of `{split}` is prepared"))
     }
 
-    /// Bytes on the device.
+    /// Bytes on a GPU, whose kernels keep intermediate results behind the arena.
+    pub fn memory_on_gpu(&self) -> Memory {
+        let arena = |plan: &Plan| (plan.arena_words + gpu::scratch_words(plan)) as u64 * 4;
+        Memory { arena: self.plans.iter().map(arena).max().unwrap_or(0), ..self.memory() }
+    }
+
+    /// Bytes on the device, without what an executor adds for intermediate results within kernels.
     pub fn memory(&self) -> Memory {
         let mut memory = Memory::default();
         for info in self.states.infos() {
@@ -141,6 +150,7 @@ impl Prepared {
                 StateKind::Optimizer | StateKind::Metric => memory.optimizer += bytes,
             }
         }
+        memory.inputs = self.plans.iter().map(|plan| (plan.step.words * 4) as u64).max().unwrap_or(0);
         memory.arena = self.plans.iter().map(|plan| (plan.arena_words * 4) as u64).max().unwrap_or(0);
         let mut seen: Vec<&str> = Vec::new();
         for data in self.plans.iter().flat_map(|plan| &plan.data) {

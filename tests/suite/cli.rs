@@ -232,3 +232,44 @@ fn a_reader_that_goes_away_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
 }
+
+#[test]
+fn a_damaged_cache_of_pipelines_is_no_cache() {
+    for adapter in crate::harness::adapters() {
+        let folder = tempfile::tempdir().unwrap();
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/iris.nnopt");
+        let train = |name: &str| {
+            let out = folder.path().join(name);
+            let mut command = Command::new(env!("CARGO_BIN_EXE_nnoptc"));
+            // The driver keeps its own cache, which is not what is damaged here.
+            if let Some(cache) = std::env::home_dir().map(|home| home.join(".cache")) {
+                command.env("MESA_SHADER_CACHE_DIR", cache);
+            }
+            command.env("XDG_CACHE_HOME", folder.path());
+            command.args(["run", example.to_str().unwrap(), "--set", "train.epochs=1", "--out", out.to_str().unwrap()]);
+            let output = command.args(["--device", &adapter.index.to_string()]).output().unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let summary = std::fs::read_to_string(out.join("summary.json")).unwrap();
+            let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+            summary["weights_sha256"].as_str().unwrap().to_owned()
+        };
+        let weights = train("first");
+        let Ok(files) = std::fs::read_dir(folder.path().join("nnoptc")) else {
+            eprintln!("the driver of {} keeps no pipelines", adapter.name);
+            continue;
+        };
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        for file in &files {
+            let whole = std::fs::read(file).unwrap();
+            let mut flipped = whole.clone();
+            let middle = flipped.len() / 2;
+            flipped[middle] ^= 1;
+            let damaged = [b"not a cache".to_vec(), Vec::new(), whole[..middle].to_vec(), flipped];
+            for (index, bytes) in damaged.into_iter().enumerate() {
+                std::fs::write(file, &bytes).unwrap();
+                assert_eq!(train(&format!("damaged-{index}")), weights, "{}", adapter.name);
+                assert_ne!(std::fs::read(file).unwrap(), bytes, "a damaged file is replaced");
+            }
+        }
+    }
+}

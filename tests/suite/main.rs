@@ -2,9 +2,14 @@
 
 mod cli;
 mod diagnostics;
+mod emit;
 mod failures;
 mod floors;
+mod frozen;
 mod harness;
 mod operations;
 mod parity;
+mod settings;
+mod speed;
+mod steps;
 mod training;

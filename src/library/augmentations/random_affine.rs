@@ -11,7 +11,8 @@ item! {
     /// Turns, moves, scales and slants each image at random, about its centre.
     ///
     /// What comes from outside is black. As `torchvision.transforms.RandomAffine`, with its order of operations: slant,
-    /// scale, turn (positive angles clockwise), move by whole pixels.
+    /// scale, turn (positive angles clockwise), move by whole pixels. With `bilinear`, edges are those that it gives PIL
+    /// images: a point within the image takes the pixels that there are, where tensors would fade to black.
     ///
     /// ```nnopt
     /// random_affine(10, translate = [0.1, 0.1], scale = 0.9..1.1)
