@@ -82,6 +82,8 @@ pub enum Command {
     Emit(Emit),
     /// List the devices that can train
     Devices(Devices),
+    /// Rewrite pipelines in the one canonical style
+    Fmt(Fmt),
     /// Explain a diagnostic's code, or a layer, loss, optimizer or other item
     Explain(Explain),
     /// Write a starter pipeline
@@ -227,6 +229,20 @@ pub struct Devices {
     /// Let each adapter compute what drivers are known to get wrong
     #[arg(long)]
     pub check: bool,
+}
+
+/// `nnoptc fmt`
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// The pipelines; `-` reads one from stdin and writes it to stdout
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write nothing; exit with 1 if a file is not in canonical style
+    #[arg(long)]
+    pub check: bool,
+    /// Write nothing but the differences, to stdout; exit with 1 if there are any
+    #[arg(long)]
+    pub diff: bool,
 }
 
 /// `nnoptc explain`

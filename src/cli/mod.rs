@@ -7,6 +7,7 @@ mod devices;
 mod emit;
 mod eval;
 mod explain;
+mod fmt;
 mod new;
 mod output;
 mod plan;
@@ -47,6 +48,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::execute(args, output),
         Command::Emit(args) => emit::execute(args, output),
         Command::Devices(args) => devices::execute(args, output),
+        Command::Fmt(args) => fmt::execute(args, output),
         Command::Explain(args) => explain::execute(args, output),
         Command::New(args) => new::execute(args, output),
     }

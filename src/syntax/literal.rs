@@ -112,7 +112,7 @@ fn meant_unit(found: &str) -> Option<&'static str> {
 }
 
 /// The length of the digits, point and exponent, without the unit.
-fn number_length(text: &str) -> usize {
+pub(super) fn number_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {

@@ -1,6 +1,7 @@
 //! Text to a lossless tree to the abstract syntax.
 
 pub mod ast;
+pub mod format;
 mod kind;
 mod literal;
 mod lower;
