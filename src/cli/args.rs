@@ -88,6 +88,8 @@ pub enum Command {
     Explain(Explain),
     /// Write a starter pipeline
     New(New),
+    /// Serve an editor with the Language Server Protocol over stdin and stdout
+    Lsp(Lsp),
 }
 
 /// A pipeline, and what is changed in it from outside.
@@ -251,6 +253,14 @@ pub struct Explain {
     /// A code such as `E0301`, or an item such as `conv2d`; without it, all are listed
     #[arg(value_name = "CODE|ITEM")]
     pub topic: Option<String>,
+}
+
+/// `nnoptc lsp`
+#[derive(Debug, Args)]
+pub struct Lsp {
+    /// Accepted, as many editors give it; there is no other way
+    #[arg(long, hide = true)]
+    pub stdio: bool,
 }
 
 /// `nnoptc new`

@@ -4,20 +4,10 @@ use std::fmt::Write;
 
 use crate::diagnostic::did_you_mean;
 use crate::explain::{PAGES, page};
-use crate::library;
-use crate::library::reference::{markdown, summary};
-use crate::schema::Schema;
+use crate::library::reference::{Entry, entries};
 
 use super::args::Explain;
 use super::output::{Exit, Failure, Output};
-
-/// An item of any kind.
-struct Item {
-    kind: &'static str,
-    name: &'static str,
-    summary: &'static str,
-    page: String,
-}
 
 /// Prints the text on a topic, or lists all topics.
 pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
@@ -30,7 +20,7 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let items = items();
-    let found: Vec<&Item> = items.iter().filter(|item| item.name == topic).collect();
+    let found: Vec<&Entry> = items.iter().filter(|item| item.name == topic).collect();
     if found.is_empty() {
         let known = items.iter().map(|item| item.name).chain(PAGES.iter().map(|page| page.code));
         let failure = Failure::usage(format!("nothing is known of `{topic}`"));
@@ -42,32 +32,14 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
         });
     }
     let texts: Vec<String> =
-        found.iter().map(|item| format!("# {} ({})\n\n{}", item.name, item.kind, item.page)).collect();
+        found.iter().map(|item| format!("# {} ({})\n\n{}", item.name, item.kind, item.markdown())).collect();
     output.data(&texts.join("\n"))?;
     Ok(Exit::Done)
 }
 
-/// All items, by kind, in the order of the reference.
-fn items() -> Vec<Item> {
-    fn of<T: ?Sized>(kind: &'static str, table: &[&'static Schema<T>], items: &mut Vec<Item>) {
-        items.extend(table.iter().map(|schema| Item {
-            kind,
-            name: schema.name,
-            summary: summary(schema),
-            page: markdown(schema),
-        }));
-    }
-    let mut items = Vec::new();
-    of("source", library::sources::ALL, &mut items);
-    of("augmentation", library::augmentations::ALL, &mut items);
-    of("layer", library::layers::ALL, &mut items);
-    of("loss", library::losses::ALL, &mut items);
-    of("regularizer", library::regularizers::ALL, &mut items);
-    of("optimizer", library::optimizers::ALL, &mut items);
-    of("schedule", library::schedules::ALL, &mut items);
-    of("metric", library::metrics::ALL, &mut items);
-    of("initializer", library::initializers::ALL, &mut items);
-    items
+/// All items: those of the tables and those of the sections.
+fn items() -> Vec<Entry> {
+    entries().into_iter().chain(crate::check::entries()).collect()
 }
 
 fn list() -> String {
@@ -80,7 +52,7 @@ fn list() -> String {
             let _ = writeln!(text, "{}{}:", if kind.is_empty() { "" } else { "\n" }, plural(item.kind));
             kind = item.kind;
         }
-        let _ = writeln!(text, "  {:width$}  {}", item.name, item.summary);
+        let _ = writeln!(text, "  {:width$}  {}", item.name, item.summary());
     }
     text.push_str("\ncodes:\n");
     for page in PAGES {

@@ -8,6 +8,7 @@ mod emit;
 mod eval;
 mod explain;
 mod fmt;
+mod lsp;
 mod new;
 mod output;
 mod plan;
@@ -50,6 +51,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Devices(args) => devices::execute(args, output),
         Command::Fmt(args) => fmt::execute(args, output),
         Command::Explain(args) => explain::execute(args, output),
+        Command::Lsp(_) => lsp::execute(output),
         Command::New(args) => new::execute(args, output),
     }
 }

@@ -21,6 +21,11 @@ const UNITS: [(&str, Unit, f64); 12] = [
     ("h", Unit::Seconds, 3600.0),
 ];
 
+/// Every unit as it is written.
+pub fn unit_names() -> impl Iterator<Item = &'static str> {
+    UNITS.iter().map(|(name, ..)| *name)
+}
+
 /// Other ways to write a unit, too far from the right one for a measure of likeness.
 const OTHER_UNITS: [(&str, &str); 22] = [
     ("percent", "%"),
