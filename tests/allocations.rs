@@ -67,7 +67,7 @@ fn steps_allocate_nothing() {
     let compilation = compile(&Request { path: "p.nnopt".into(), ..Request::default() }, &files).unwrap();
     let program = compilation.program.unwrap_or_else(|| panic!("{:?}", compilation.diagnostics));
     let loaded = load(&program, &files).unwrap();
-    let prepared = prepare::prepare(&program);
+    let prepared = prepare::prepare(&program, nnoptc::train::device::fusion(&program));
     let mut session = device::open_session(&program, &prepared, &loaded, Some(2)).unwrap();
     let mut watch = Watch { marks: RefCell::new(Vec::with_capacity(10_000)) };
     run::run(&program, &prepared, &loaded, &mut *session, None, &mut watch).unwrap();

@@ -16,11 +16,12 @@ const DUPLICATE: Code = Code("E0208");
 const UNKNOWN_SECTION: Code = Code("E0201");
 const VERSION: Code = Code("E0216");
 
-/// The sections that hold settings, and those that hold stages.
-pub(super) const SETTING_SECTIONS: [&str; 2] = ["data", "train"];
-pub(super) const STAGE_SECTIONS: [&str; 2] = ["augment", "model"];
+/// The sections that hold settings.
+pub const SETTING_SECTIONS: [&str; 2] = ["data", "train"];
+/// The sections that hold stages.
+pub const STAGE_SECTIONS: [&str; 2] = ["augment", "model"];
 /// The settings at the top level.
-pub(super) const TOP_SETTINGS: [&str; 5] = ["loss", "regularization", "optimizer", "schedule", "metrics"];
+pub const TOP_SETTINGS: [&str; 5] = ["loss", "regularization", "optimizer", "schedule", "metrics"];
 
 /// A section of settings.
 #[derive(Clone, Debug, Default)]

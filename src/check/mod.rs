@@ -14,17 +14,22 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Applicability, Code, Diagnostic, did_you_mean, has_errors};
+use crate::formats::dataset::Header;
 use crate::formats::files::Files;
+use crate::library::reference::Entry;
 use crate::library::{
-    self, Augmentation, Loss, Metric, Optimizer, Regularizer, Schedule, ShapeError, TargetType, Type,
+    self, Augmentation, Cost, Loss, Metric, Optimizer, Regularizer, Schedule, ShapeError, Source, TargetType, Type,
 };
 use crate::schema::{Given, GivenCall, GivenKind, Made, Origin, Schema, make_from_table};
 use crate::source::{Sources, Span};
 use crate::syntax;
 use crate::syntax::ast::{Name, Stage};
-use load::{Declarations, Loader, TOP_SETTINGS};
+use load::{Declarations, Loader};
+pub use data::SPLITS;
+pub use load::{SETTING_SECTIONS, STAGE_SECTIONS, TOP_SETTINGS};
+pub use model::JOINS;
 use model::{Flow, ModelChecker, shape_diagnostic};
-use program::{Data, EarlyStop, ModelNode, Origins, Part, Program, ResolvedSetting, Training};
+use program::{Data, EarlyStop, Findings, ModelNode, Origins, Part, Program, ResolvedSetting, Training};
 use scope::{Classes, Scope};
 use settings::TrainSettings;
 
@@ -59,10 +64,28 @@ pub struct Compilation {
     pub ast: Option<syntax::ast::File>,
     /// The program.
     pub program: Option<Program>,
+    /// What was found out, also where there is no program.
+    pub findings: Findings,
     /// Errors and warnings, in the order of their places.
     pub diagnostics: Vec<Diagnostic>,
     /// The files' paths.
     pub origins: Origins,
+}
+
+/// Where the checker learns what the headers of data files say.
+pub trait Headers {
+    /// What they say; `None` while they are still being read, so that nothing is known and nothing is wrong.
+    /// The text of an error says what is wrong with the data.
+    fn header(&self, source: &Made<dyn Source>, base: &Path) -> Option<Result<Header, String>>;
+}
+
+/// Reads headers when they are asked for.
+struct ReadNow<'a>(&'a dyn Files);
+
+impl Headers for ReadNow<'_> {
+    fn header(&self, source: &Made<dyn Source>, base: &Path) -> Option<Result<Header, String>> {
+        Some(source.item.header(self.0, base).map_err(|error| error.to_string()))
+    }
 }
 
 /// Reads and checks a pipeline.
@@ -70,6 +93,14 @@ pub struct Compilation {
 /// # Errors
 /// When the main file cannot be read.
 pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, String> {
+    compile_with(request, files, &ReadNow(files))
+}
+
+/// Reads and checks a pipeline with another way to the headers of its data.
+///
+/// # Errors
+/// When the main file cannot be read.
+pub fn compile_with(request: &Request, files: &dyn Files, headers: &dyn Headers) -> Result<Compilation, String> {
     let mut loader = Loader::new(files);
     let ast = loader.load_main(&request.path)?;
     loader.check_profiles();
@@ -81,7 +112,9 @@ pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, Stri
     }
     let Loader { sources, origins, mut diagnostics, declarations, .. } = loader;
     let base = request.path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let checker = Checker { files, base: &base, sources: &sources, resolved: Vec::new() };
+    let mut findings = Findings::default();
+    let resolved = Vec::new();
+    let checker = Checker { headers, base: &base, sources: &sources, resolved, findings: &mut findings };
     let program = checker.check(&declarations, &mut diagnostics).filter(|_| !has_errors(&diagnostics));
     if let Some(program) = &program {
         let context = lints::Context::new(program, &declarations, &sources, files);
@@ -90,14 +123,15 @@ pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, Stri
     diagnostics.sort_by_key(|diagnostic| diagnostic.span());
     diagnostics.dedup();
     cascades::drop_cascades(&sources, &mut diagnostics);
-    Ok(Compilation { sources, ast: Some(ast), program, diagnostics, origins })
+    Ok(Compilation { sources, ast: Some(ast), program, findings, diagnostics, origins })
 }
 
 struct Checker<'b> {
-    files: &'b dyn Files,
+    headers: &'b dyn Headers,
     base: &'b Path,
     sources: &'b Sources,
     resolved: Vec<ResolvedSetting>,
+    findings: &'b mut Findings,
 }
 
 impl Checker<'_> {
@@ -111,7 +145,7 @@ impl Checker<'_> {
         }
         let data = match declared.data.span {
             Some(section) => data::DataChecker {
-                files: self.files,
+                headers: self.headers,
                 base: self.base,
                 scope: &mut scope,
                 diagnostics,
@@ -130,7 +164,10 @@ impl Checker<'_> {
             None => Classes::Unknown,
         };
 
+        self.find_data(data.as_ref());
+        self.find_lets(declared, &mut scope);
         let (augment, input) = self.augment(declared, &mut scope, data.as_ref(), diagnostics);
+        self.findings.input = input.clone();
         let data_span = declared.data.span.unwrap_or(end);
         let flow = Flow { of: input.clone(), span: data_span, from: "the data".to_owned() };
         let (model, stages, output) = self.model(declared, &mut scope, flow, diagnostics);
@@ -183,6 +220,22 @@ impl Checker<'_> {
         })
     }
 
+    fn find_data(&mut self, data: Option<&Data>) {
+        let Some(data) = data else { return };
+        self.findings.splits = data.splits.clone();
+        self.findings.columns = data.sources[0].header.columns.clone();
+        self.findings.targets = Some(data.targets);
+    }
+
+    fn find_lets(&mut self, declared: &Declarations, scope: &mut Scope) {
+        for setting in &declared.lets {
+            // Its mistakes are reported where it is used.
+            if let Some(given) = scope.evaluate(&setting.value, &mut Vec::new()) {
+                self.findings.lets.push((setting.name.text.clone(), given.show()));
+            }
+        }
+    }
+
     /// Puts the resolved settings in the order of the language.
     fn sort_resolved(&mut self) {
         let rank = |setting: &ResolvedSetting| {
@@ -231,6 +284,15 @@ impl Checker<'_> {
             if let Some(input) = &flow.of {
                 match item.item.infer(input) {
                     Ok(out) => {
+                        self.findings.wholes.push(program::Stage {
+                            path: format!("augment.{}", made.len()),
+                            text: call.name.text.clone(),
+                            span: item.span,
+                            input: input.clone(),
+                            output: out.clone(),
+                            known: true,
+                            cost: Cost::default(),
+                        });
                         flow = Flow { of: Some(out), span: item.span, from: format!("`{}`", call.name.text) };
                     }
                     Err(error) => {
@@ -260,7 +322,9 @@ impl Checker<'_> {
         let known = flow.of.is_some();
         let out = checker.chain(&section.stages, "model", flow, &mut nodes);
         let stages = std::mem::take(&mut checker.stages);
+        self.findings.wholes.append(&mut checker.wholes);
         self.resolved.append(&mut checker.resolved);
+        self.findings.stages.clone_from(&stages);
         let has_weights = nodes.iter().any(|node| !matches!(node, ModelNode::Keep { .. } | ModelNode::Use { .. }));
         if !has_weights && known {
             let diagnostic =
@@ -454,6 +518,16 @@ impl Checker<'_> {
             min_delta: patience.min_delta.0,
         })
     }
+}
+
+/// The items that sections read themselves: settings of `train`, splits, normalizations, rules for stopping.
+pub fn entries() -> Vec<Entry> {
+    vec![
+        Entry::new("section", &TrainSettings::SCHEMA),
+        Entry::new("split", &data::SplitItem::SCHEMA),
+        Entry::new("normalization", &data::GivenItem::SCHEMA),
+        Entry::new("stopping rule", &settings::PatienceItem::SCHEMA),
+    ]
 }
 
 /// What an item of a top-level setting is called in messages.

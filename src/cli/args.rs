@@ -87,10 +87,14 @@ pub enum Command {
     Emit(Emit),
     /// List the devices that can train
     Devices(Devices),
+    /// Rewrite pipelines in the one canonical style
+    Fmt(Fmt),
     /// Explain a diagnostic's code, or a layer, loss, optimizer or other item
     Explain(Explain),
     /// Write a starter pipeline
     New(New),
+    /// Serve an editor with the Language Server Protocol over stdin and stdout
+    Lsp(Lsp),
 }
 
 /// A pipeline, and what is changed in it from outside.
@@ -237,12 +241,34 @@ pub struct Devices {
     pub check: bool,
 }
 
+/// `nnoptc fmt`
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// The pipelines; `-` reads one from stdin and writes it to stdout
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write nothing; exit with 1 if a file is not in canonical style
+    #[arg(long)]
+    pub check: bool,
+    /// Write nothing but the differences, to stdout; exit with 1 if there are any
+    #[arg(long)]
+    pub diff: bool,
+}
+
 /// `nnoptc explain`
 #[derive(Debug, Args)]
 pub struct Explain {
     /// A code such as `E0301`, a lint such as `no_normalization`, or an item such as `conv2d`; without it, all are listed
     #[arg(value_name = "CODE|ITEM")]
     pub topic: Option<String>,
+}
+
+/// `nnoptc lsp`
+#[derive(Debug, Args)]
+pub struct Lsp {
+    /// Accepted, as many editors give it; there is no other way
+    #[arg(long, hide = true)]
+    pub stdio: bool,
 }
 
 /// `nnoptc new`

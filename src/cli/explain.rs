@@ -6,9 +6,7 @@ use crate::check::lints::{LINTS, lint};
 use crate::check::reference::{Topic, topics};
 use crate::diagnostic::did_you_mean;
 use crate::explain::{PAGES, page};
-use crate::library;
-use crate::library::reference::{markdown, summary};
-use crate::schema::Schema;
+use crate::library::reference::{Entry, entries};
 
 use super::args::Explain;
 use super::output::{Exit, Failure, Output};
@@ -54,27 +52,14 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
 
 /// All items, sections and settings, by kind, in the order of the reference.
 fn items() -> Vec<Item> {
-    fn of<T: ?Sized>(kind: &'static str, table: &[&'static Schema<T>], items: &mut Vec<Item>) {
-        items.extend(table.iter().map(|schema| Item {
-            kind,
-            name: schema.name,
-            summary: summary(schema).to_owned(),
-            page: markdown(schema),
-        }));
-    }
-    let mut items = Vec::new();
-    of("source", library::sources::ALL, &mut items);
-    of("augmentation", library::augmentations::ALL, &mut items);
-    of("layer", library::layers::ALL, &mut items);
-    of("loss", library::losses::ALL, &mut items);
-    of("regularizer", library::regularizers::ALL, &mut items);
-    of("optimizer", library::optimizers::ALL, &mut items);
-    of("schedule", library::schedules::ALL, &mut items);
-    of("metric", library::metrics::ALL, &mut items);
-    of("initializer", library::initializers::ALL, &mut items);
+    let of_entry = |entry: Entry| Item {
+        kind: entry.kind,
+        name: entry.name,
+        summary: entry.summary().to_owned(),
+        page: entry.markdown(),
+    };
     let of_topic = |topic: Topic| Item { kind: topic.kind, name: topic.name, summary: topic.summary, page: topic.page };
-    items.extend(topics().into_iter().map(of_topic));
-    items
+    entries().into_iter().map(of_entry).chain(topics().into_iter().map(of_topic)).collect()
 }
 
 fn list() -> String {

@@ -13,7 +13,7 @@ use crate::report::folder::{Folder, FolderError, PIPELINE, RESOLVED, epoch_objec
 use crate::report::progress::{Progress, figure};
 use crate::report::resolved;
 use crate::report::table::{Align, Table, bytes, duration, scaled};
-use crate::train::device::open_session;
+use crate::train::device::{fusion, open_session};
 use crate::train::events::{Event, Observer, Status, Summary};
 use crate::train::prepare::prepare;
 
@@ -52,7 +52,7 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
 fn train(program: &Program, folder: &mut Folder, args: &Run, began: Instant, output: &Output) -> Result<Exit, Failure> {
     let signals = Signals::listen().map_err(|error| Failure::world(format!("could not listen to signals: {error}")))?;
     let loaded = load(program, &Disk).map_err(|error| Failure::from_error(&error))?;
-    let prepared = prepare(program);
+    let prepared = prepare(program, fusion(program));
     let threads = args.threads.map(usize::from);
     let mut session =
         open_session(program, &prepared, &loaded, threads).map_err(|error| Failure::from_error(&error))?;

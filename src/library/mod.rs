@@ -20,7 +20,7 @@ use crate::formats::dataset::{Dataset, Header, Targets};
 use crate::formats::error::FormatError;
 use crate::formats::files::Files;
 use crate::ir::graph::{Init, StateInfo, StateKind};
-use crate::ir::{Builder, DType, Shape, StateId, Value};
+use crate::ir::{Builder, DType, Shape, StateId, States, Value};
 use crate::schema::Duration;
 
 /// What the numbers of a value mean, so that losses can tell logits from probabilities.
@@ -139,6 +139,35 @@ pub trait Layer: std::fmt::Debug {
     fn changes_nothing(&self, _input: &Type) -> bool {
         false
     }
+}
+
+/// What a layer costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Trained numbers.
+    pub parameters: u64,
+    /// Operations of products and convolutions on one sample, two for each multiply-add.
+    pub flops: u64,
+}
+
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Cost>>(costs: I) -> Cost {
+        costs.fold(Cost::default(), |a, b| Cost { parameters: a.parameters + b.parameters, flops: a.flops + b.flops })
+    }
+}
+
+/// The cost of a layer on an input of this type, which it has inferred a result for.
+pub fn cost(layer: &dyn Layer, input: &Type) -> Cost {
+    let mut graph = Builder::new(States::default());
+    let shape: Shape = std::iter::once(1).chain(input.shape.iter().copied()).collect();
+    let value = graph.input("input", &shape, DType::F32);
+    let mut model = ModelBuilder::new(graph, false);
+    layer.lower(&mut model, value);
+    let states = model.graph.states.infos().iter();
+    let parameters =
+        states.filter(|info| info.kind == StateKind::Weight).map(|info| info.shape.iter().product::<usize>() as u64).sum();
+    let graph = &model.graph.graph;
+    Cost { parameters, flops: graph.values().map(|value| graph.flops(value)).sum() }
 }
 
 /// What a model is lowered into: the graph, and where in the model we are.

@@ -130,7 +130,7 @@ fn show_stages(stages: &[ast::Stage]) -> String {
 }
 
 /// The abstract syntax of a file, an item a line.
-fn show_file(file: &ast::File) -> String {
+pub(crate) fn show_file(file: &ast::File) -> String {
     use ast::{Item, Setting};
     let setting = |setting: &Setting| format!("{} = {}", setting.name.text, show(&setting.value));
     let settings = |list: &[Setting]| list.iter().map(setting).collect::<Vec<_>>().join("; ");

@@ -1,9 +1,11 @@
 //! Whether a program fits its device, known before anything is allocated.
 
-use super::prepare::{Prepared, prepare_batch};
-use crate::backend::gpu::Adapter;
+use super::device::fusion;
+use super::prepare::{Memory, Prepared, prepare_batch};
+use crate::backend::gpu::{self, Adapter};
 use crate::check::for_each_layer;
 use crate::check::program::Program;
+use crate::plan::Plan;
 
 /// What a device can hold, in bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,8 +87,14 @@ pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> 
     }))
 }
 
+/// Bytes on a GPU, whose kernels keep intermediate results behind the arena.
+pub fn memory_on_gpu(prepared: &Prepared) -> Memory {
+    let arena = |plan: &Plan| (plan.arena_words + gpu::scratch_words(plan)) as u64 * 4;
+    Memory { arena: prepared.plans.iter().map(arena).max().unwrap_or(0), ..prepared.memory() }
+}
+
 fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u64)> {
-    let memory = if limits.gpu { prepared.memory_on_gpu() } else { prepared.memory() };
+    let memory = if limits.gpu { memory_on_gpu(prepared) } else { prepared.memory() };
     let in_all = limits.total.filter(|&total| memory.total() > total);
     let in_one = limits.arena.filter(|&arena| memory.arena > arena);
     match (in_all, in_one) {
@@ -99,7 +107,7 @@ fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u6
 /// The largest batch up to the program's that fits, in as many parts as the program's: what one part takes is halved
 /// until it fits, then grown by bisection.
 fn largest_batch(program: &Program, limits: &Limits) -> Option<usize> {
-    let fits = |batch: usize| excess(&prepare_batch(program, batch), limits).is_none();
+    let fits = |batch: usize| excess(&prepare_batch(program, batch, fusion(program)), limits).is_none();
     let micro = program.micro_batch();
     let (mut low, mut high) = (micro / 2, micro);
     while low > 0 && !fits(low) {

@@ -56,7 +56,7 @@ fn help_and_version_are_data() {
     let folder = tempfile::tempdir().unwrap();
     let output = nnoptc(folder.path(), &["--help"]);
     let help = text(&output.stdout);
-    for command in ["check", "run", "eval", "plan", "emit", "devices", "explain", "new"] {
+    for command in ["check", "run", "eval", "plan", "emit", "devices", "fmt", "explain", "new"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
     assert!(help.contains("Exit codes: 0 done; 1 diagnostics") && output.status.success(), "{help}");
@@ -157,6 +157,50 @@ fn diagnostics_exit_with_1_and_go_where_they_belong() {
     assert!(text(&output.stderr).contains('\x1b'));
     let output = run(&arguments);
     assert!(!text(&output.stderr).contains('\x1b'));
+}
+
+#[test]
+fn pipelines_are_formatted_checked_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments);
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let untidy = "loss=mse # c\n\n\n\nmodel{a}\n";
+    let tidy = "loss = mse  # c\n\nmodel { a }\n";
+    write("a.nnopt", untidy);
+    write("b.nnopt", tidy);
+    write("c.nnopt", "model {");
+
+    let output = run(&["fmt", "a.nnopt", "b.nnopt", "--check"]);
+    let said = "a.nnopt: not in canonical style\n1 of 2 files would be formatted\n";
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), ("", said, Some(1)));
+
+    let output = run(&["fmt", "a.nnopt", "b.nnopt", "--diff"]);
+    let difference = "--- a.nnopt\n+++ a.nnopt\n@@ -1,5 +1,3 @@\n-loss=mse # c\n+loss = mse  # c\n \n-\n-\n-model{a}\n+model { a }\n";
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), (difference, "", Some(1)));
+    assert_eq!(read("a.nnopt"), untidy);
+
+    // A file with mistakes is shown and left alone; the others are formatted.
+    let output = run(&["fmt", "c.nnopt", "a.nnopt", "--message-format", "short"]);
+    let said = "c.nnopt:1:8: error[E0108]: expected `}`, found the end of the file\n1 of 2 files formatted\n";
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), ("", said, Some(1)));
+    assert_eq!((read("a.nnopt").as_str(), read("c.nnopt").as_str()), (tidy, "model {"));
+    assert_eq!(run(&["fmt", "a.nnopt", "--check", "-q"]).status.code(), Some(0));
+    assert_eq!(run(&["fmt", "nosuch.nnopt"]).status.code(), Some(3));
+}
+
+#[test]
+fn stdin_is_formatted_to_stdout() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nnoptc"))
+        .args(["fmt", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"loss=mse").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), ("loss = mse\n", "", Some(0)));
 }
 
 #[test]

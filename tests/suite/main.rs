@@ -7,6 +7,7 @@ mod failures;
 mod floors;
 mod frozen;
 mod harness;
+mod lsp;
 mod operations;
 mod parity;
 mod settings;

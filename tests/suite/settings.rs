@@ -239,7 +239,7 @@ impl Pipeline<'_> {
         for step in 0..run.total_steps {
             let _ = writeln!(text, "{:e}", program.schedule.item.learning_rate(base, step, &run));
         }
-        for prepared in prepare(&program).steps {
+        for prepared in prepare(&program, nnoptc::train::device::fusion(&program)).steps {
             let _ = writeln!(text, "{:?}", prepared.spec);
             let lowered = lower(&program, &prepared.spec, &mut states);
             text += &print(&lowered.graph, &states);

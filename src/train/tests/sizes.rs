@@ -1,11 +1,12 @@
 //! First values, the steps that are prepared, and memory.
 
 use super::{Case, blobs, floats, pipeline, plane};
+use crate::backend::cpu;
 use crate::ir::DType;
 use crate::ir::graph::{Init, StateInfo, StateKind};
 use crate::lower::Mode;
 use crate::train::initialize::initial_words;
-use crate::train::memory::{Limits, check_memory};
+use crate::train::memory::{Limits, check_memory, memory_on_gpu};
 use crate::train::prepare::prepare_batch;
 
 fn weight(name: &str, init: Init) -> StateInfo {
@@ -102,7 +103,7 @@ fn a_batch_that_fits_leaves_no_single_row_for_batch_norm() {
     };
     // A batch of 512 fits just so, and would leave 1537 − 3·512 = 1 row.
     let case = Case::new(&text(1024), &blobs(1537));
-    let total = Some(prepare_batch(&case.program, 512).memory().total());
+    let total = Some(prepare_batch(&case.program, 512, cpu::FUSION).memory().total());
     let limits = Limits { device: "small".to_owned(), total, arena: None, gpu: false };
     let error = check_memory(&case.program, &case.prepared, &limits).unwrap_err();
     assert!(error.advice.starts_with("a batch of 511 would fit"), "{error}");
@@ -122,5 +123,5 @@ fn all_that_a_device_holds_is_counted() {
     let parts = [memory.weights, memory.optimizer, memory.arena, memory.data, memory.inputs];
     assert_eq!(memory.total(), parts.iter().sum::<u64>());
     let scratch = prepared.plans.iter().map(|plan| (plan.arena_words + crate::backend::gpu::scratch_words(plan)) * 4);
-    assert_eq!(prepared.memory_on_gpu().arena, scratch.max().unwrap() as u64);
+    assert_eq!(memory_on_gpu(&prepared).arena, scratch.max().unwrap() as u64);
 }

@@ -1,6 +1,5 @@
 //! What a program needs before a device is opened: its steps as plans, and how much memory they take.
 
-use crate::backend::gpu;
 use crate::check::program::Program;
 use crate::ir::graph::count;
 use crate::ir::{DType, Graph, StateKind, States};
@@ -51,14 +50,14 @@ impl Memory {
     }
 }
 
-/// Lowers, optimizes and plans the steps that a training needs, for the program's device.
-pub fn prepare(program: &Program) -> Prepared {
-    prepare_steps(program, &training_specs(program, program.train.batch, program.micro_batch()))
+/// Lowers, optimizes and plans the steps that a training needs, for a device whose executor can fuse so much.
+pub fn prepare(program: &Program, fusion: Fusion) -> Prepared {
+    prepare_steps(program, &training_specs(program, program.train.batch, program.micro_batch()), fusion)
 }
 
 /// As [`prepare`], with another batch that is processed in one part.
-pub fn prepare_batch(program: &Program, batch: usize) -> Prepared {
-    prepare_steps(program, &training_specs(program, batch, batch))
+pub fn prepare_batch(program: &Program, batch: usize, fusion: Fusion) -> Prepared {
+    prepare_steps(program, &training_specs(program, batch, batch), fusion)
 }
 
 /// The steps of a training: updates, parts of updates, and the evaluation of every other split, each with the size
@@ -104,8 +103,8 @@ fn evaluation_batches(rows: usize, micro: usize) -> Vec<usize> {
     sizes
 }
 
-/// Lowers, optimizes and plans these steps for the program's device.
-pub fn prepare_steps(program: &Program, specs: &[StepSpec]) -> Prepared {
+/// Lowers, optimizes and plans these steps.
+pub fn prepare_steps(program: &Program, specs: &[StepSpec], fusion: Fusion) -> Prepared {
     let mut states = States::default();
     let mut steps = Vec::new();
     let mut graphs = Vec::new();
@@ -114,7 +113,6 @@ pub fn prepare_steps(program: &Program, specs: &[StepSpec]) -> Prepared {
         steps.push(PreparedStep { spec: spec.clone(), scalars: lowered.scalars, plan: steps.len() });
         graphs.push(lowered.graph);
     }
-    let fusion = super::device::fusion(program);
     let plans = graphs.iter_mut().map(|graph| plan_graph(graph, &states, fusion)).collect();
     Prepared { states, steps, plans }
 }
@@ -132,12 +130,6 @@ impl Prepared {
             .iter()
             .find(|step| step.spec.mode == mode && step.spec.split == split && step.spec.batch == batch);
         found.unwrap_or_else(|| unreachable!("{mode:?} of {batch} rows of `{split}` is prepared"))
-    }
-
-    /// Bytes on a GPU, whose kernels keep intermediate results behind the arena.
-    pub fn memory_on_gpu(&self) -> Memory {
-        let arena = |plan: &Plan| (plan.arena_words + gpu::scratch_words(plan)) as u64 * 4;
-        Memory { arena: self.plans.iter().map(arena).max().unwrap_or(0), ..self.memory() }
     }
 
     /// Bytes on the device, without what an executor adds for intermediate results within kernels.
