@@ -144,9 +144,9 @@ fn penalties_and_their_gradients_follow_their_formulas() {
     let weights = vec![-1.5, -0.25, 0.0, 0.5, 2.0, 3.25];
     let sign = |w: f64| if w == 0.0 { 0.0 } else { w.signum() };
     // The penalty's formula, and its derivative; PyTorch's `abs` has the derivative 0 at 0.
-    type Formula = fn(f64) -> f64;
+    type Penalty = fn(f64) -> f64;
     type Slope = fn(f64, f64) -> f64;
-    let cases: [(&str, Formula, Slope); 3] = [
+    let cases: [(&str, Penalty, Slope); 3] = [
         ("l1(0.3)", |w| 0.3 * w.abs(), |_, sign| 0.3 * sign),
         ("l2(0.2)", |w| 0.2 * w * w, |w, _| 0.4 * w),
         ("elastic(l1 = 0.3, l2 = 0.2)", |w| 0.3 * w.abs() + 0.2 * w * w, |w, sign| 0.3 * sign + 0.4 * w),
