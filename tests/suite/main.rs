@@ -7,4 +7,5 @@ mod floors;
 mod harness;
 mod operations;
 mod parity;
+mod renderings;
 mod training;
