@@ -5,7 +5,16 @@ use crate::diagnostic::Diagnostic;
 use crate::source::{Sources, Span};
 
 /// Brackets that do not pair, and what stands where it must not: parts of the file are not where they were meant.
-const STRUCTURE: [Code; 6] = [Code("E0101"), Code("E0103"), Code("E0108"), Code("E0109"), Code("E0110"), Code("E0119")];
+const STRUCTURE: [Code; 8] = [
+    Code("E0101"),
+    Code("E0103"),
+    Code("E0108"),
+    Code("E0109"),
+    Code("E0110"),
+    Code("E0119"),
+    Code("E0198"),
+    Code("E0199"),
+];
 const STRAY_CLOSE: Code = Code("E0109");
 
 /// What is said of the whole pipeline, and so of parts that may have been misread.
@@ -16,7 +25,7 @@ const BREAK: usize = 2;
 
 /// Drops what is said of the meaning of text whose syntax is wrong.
 ///
-/// That is: at the very place of the wrong syntax, as of both halves of a name that a stray character has broken; on
+/// That is: at the place of the wrong syntax, as of both halves of a name that a stray character has broken; on
 /// what follows a section that was closed too early, up to the brace that is then one too many; and on the whole
 /// pipeline, where parts of it are not where they were meant. Nothing is dropped where the syntax is right.
 pub(super) fn drop_cascades(sources: &Sources, diagnostics: &mut Vec<Diagnostic>) {
@@ -49,8 +58,8 @@ fn touch(sources: &Sources, a: Span, b: Span) -> bool {
     }
     let (first, second) = if a.start <= b.start { (a, b) } else { (b, a) };
     if second.start <= first.end {
-        // One inside the other is another thing than both at one place, unless nothing is there.
-        return second.start == first.end || (first.start, first.end) == (second.start, second.end);
+        // What is said of a whole line, as of a call, may rest on the part of it that could not be read.
+        return second.start == first.end || !sources.text(first).contains('\n');
     }
     let between = sources.text(Span { start: first.end, end: second.start, ..first });
     between.chars().count() <= BREAK && !between.contains(char::is_whitespace)

@@ -112,7 +112,8 @@ impl<'a> Loader<'a> {
             && version != 1.0
         {
             let message = format!("this file is in version {version} of the language, this `nnoptc` reads version 1");
-            self.diagnostics.push(Diagnostic::error(VERSION, span, message).help("write `nnopt 1`, or update nnoptc"));
+            let diagnostic = Diagnostic::error(VERSION, span, message).label("another version");
+            self.diagnostics.push(diagnostic.help("write `nnopt 1`, or update nnoptc"));
         }
         lints::check_names(ast, &mut self.diagnostics);
         self.declarations.asts.push(ast.clone());

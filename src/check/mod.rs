@@ -18,7 +18,8 @@ use crate::formats::dataset::Header;
 use crate::formats::files::Files;
 use crate::library::reference::Entry;
 use crate::library::{
-    self, Augmentation, Cost, Loss, Metric, Optimizer, Regularizer, Schedule, ShapeError, Source, TargetType, Type,
+    self, Augmentation, Cost, Loss, Meaning, Metric, Optimizer, Regularizer, Schedule, ShapeError, Source, TargetType,
+    Type,
 };
 use crate::schema::{Given, GivenCall, GivenKind, Made, Origin, Schema, make_from_table};
 use crate::source::{Sources, Span};
@@ -196,7 +197,8 @@ impl Checker<'_> {
         let (data, loss, train) = (data?, loss?, train?);
         let (input, output) = (input?, output?);
         if let Some(of) = &output.of {
-            check_ends(&data, &loss, &metrics, &output, of, diagnostics);
+            let end = ModelEnd { flow: &output, of, stages: &stages, sources: self.sources };
+            check_ends(&data, &loss, &metrics, &end, diagnostics);
         }
         check_batches(&data, &train.0, &stages, &model, diagnostics);
         let early_stop = self.early_stop(&data, &metrics, &train, diagnostics);
@@ -463,6 +465,7 @@ impl Checker<'_> {
             let message =
                 format!("a batch of {} cannot be processed in {} equal parts", settings.batch.0, settings.accumulate.0);
             let diagnostic = Diagnostic::error(ACCUMULATE, made.span_of("accumulate"), message)
+                .label("does not divide the batch")
                 .also(made.span_of("batch"), format!("the batch is {}", settings.batch.0))
                 .help("choose a divisor of the batch");
             diagnostics.push(diagnostic);
@@ -585,7 +588,7 @@ fn unknown_setting(name: &Name) -> Diagnostic {
 /// An item's own complaint as a diagnostic.
 fn item_diagnostic<T: ?Sized>(code: Code, error: &ShapeError, made: &Made<T>) -> Diagnostic {
     let span = error.param.map_or(made.span, |param| made.span_of(param));
-    let mut diagnostic = Diagnostic::error(code, span, error.message.clone());
+    let mut diagnostic = Diagnostic::error(code, span, error.message.clone()).label("does not fit");
     if let Some(note) = &error.note {
         diagnostic = diagnostic.note(note.clone());
     }
@@ -595,15 +598,33 @@ fn item_diagnostic<T: ?Sized>(code: Code, error: &ShapeError, made: &Made<T>) ->
     diagnostic
 }
 
+/// What comes out of the model, and from where.
+struct ModelEnd<'a> {
+    flow: &'a Flow,
+    of: &'a Type,
+    stages: &'a [program::Stage],
+    sources: &'a Sources,
+}
+
+impl ModelEnd<'_> {
+    /// The stage that made probabilities of the scores, if the model ends in probabilities.
+    fn probabilities(&self) -> Option<Span> {
+        let made = |stage: &&program::Stage| {
+            stage.output.meaning != Meaning::Features && stage.input.meaning == Meaning::Features
+        };
+        (self.of.meaning != Meaning::Features).then(|| self.stages.iter().rev().find(made).map(|stage| stage.span))?
+    }
+}
+
 /// The model's end against the loss, the metrics and the data's targets.
 fn check_ends(
     data: &Data,
     loss: &Made<dyn Loss>,
     metrics: &[Made<dyn Metric>],
-    output: &Flow,
-    of: &Type,
+    end: &ModelEnd,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
+    let ModelEnd { flow: output, of, .. } = *end;
     let targets = match data.targets {
         TargetType::Classes(classes) => format!("the data has {classes} classes"),
         TargetType::Values(1) => "the data has one number as target".to_owned(),
@@ -613,7 +634,14 @@ fn check_ends(
         let diagnostic = item_diagnostic(LOSS, &error, loss)
             .also(output.span, format!("{} ends the model in {}", output.from, of.show()))
             .also(data.splits[0].span, targets);
-        diagnostics.push(diagnostic);
+        diagnostics.push(match end.probabilities() {
+            Some(span) => {
+                let (edit, text) = lints::edit::remove_stage(end.sources, span);
+                let title = format!("remove `{}`", end.sources.text(span));
+                diagnostic.fix(Applicability::Suggested, title, edit, text)
+            }
+            None => diagnostic,
+        });
         return;
     }
     for metric in metrics {

@@ -140,7 +140,7 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
             "add" => Some(Join::Add),
             other => {
                 let message = format!("branches join by `concat` or `add`, found `{other}`");
-                self.diagnostics.push(Diagnostic::error(JOIN, join.span, message));
+                self.diagnostics.push(Diagnostic::error(JOIN, join.span, message).label("not a way to join"));
                 None
             }
         }
@@ -362,8 +362,9 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
                 }
                 None => {
                     let message = format!("the block `{}` needs its parameter `{}`", block.name.text, param.text);
-                    let diagnostic =
-                        Diagnostic::error(BLOCK_ARGUMENT, call.span, message).also(param.span, "declared here");
+                    let diagnostic = Diagnostic::error(BLOCK_ARGUMENT, call.span, message)
+                        .label(format!("`{}` is missing", param.text))
+                        .also(param.span, "declared here");
                     self.diagnostics.push(diagnostic);
                 }
             }

@@ -103,7 +103,8 @@ impl<'a> Scope<'a> {
                 Classes::None => {
                     let message = "`classes` is the number of classes, and the data has numbers as targets";
                     let help = "write the number of outputs, such as `linear(1)`, or `task = classes` in the data";
-                    diagnostics.push(Diagnostic::error(NO_CLASSES, expr.span, message).help(help));
+                    let diagnostic = Diagnostic::error(NO_CLASSES, expr.span, message).label("there are no classes");
+                    diagnostics.push(diagnostic.help(help));
                     None
                 }
             };

@@ -1,6 +1,7 @@
 //! `nnoptc check`: all mistakes in pipelines.
 
 use std::path::Path;
+use std::time::Instant;
 
 use crate::check::fix::{Fixed, compile_and_fix};
 use crate::check::{Compilation, Request, compile};
@@ -35,7 +36,10 @@ pub fn execute(args: &Check, output: &Output) -> Result<Exit, Failure> {
 
 fn check_file(path: &Path, args: &Check, output: &Output, log: Option<&mut SarifLog>) -> Result<Exit, Failure> {
     let request = Request { path: path.to_owned(), sets: args.sets.clone(), profile: args.profile.clone() };
+    let began = Instant::now();
     let compilation = if args.fix { mend(&request, output)? } else { read(&request, compile(&request, &Disk))? };
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    output.detail(format!("checked `{}` in {took:.1} ms", path.display()));
     match log {
         Some(log) => log.add(&wanted(&compilation.diagnostics, output), &compilation.sources),
         None => show(&compilation.sources, &compilation.diagnostics, output)?,

@@ -17,14 +17,16 @@ pub fn compile_and_show(request: &Request, output: &Output) -> Result<Compilatio
     compile_from(request, &Disk, output)
 }
 
-/// Compiles a pipeline from these files and shows what is said about it.
+/// Compiles a pipeline from these files and shows what is said about it; advice is for `check`, and for `--verbose`.
 pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Result<Compilation, Failure> {
     let began = Instant::now();
     let compilation = compile(request, files)
         .map_err(|reason| Failure::world(format!("could not read `{}`: {reason}", request.path.display())))?;
     let took = began.elapsed().as_secs_f64() * 1e3;
     output.detail(format!("checked `{}` in {took:.1} ms", request.path.display()));
-    show(&compilation.sources, &compilation.diagnostics, output)?;
+    let mut said = compilation.diagnostics.clone();
+    said.retain(|diagnostic| output.verbose || diagnostic.severity != Severity::Advice);
+    show(&compilation.sources, &said, output)?;
     explained(&compilation, request)?;
     Ok(compilation)
 }

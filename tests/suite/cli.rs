@@ -159,6 +159,95 @@ fn diagnostics_exit_with_1_and_go_where_they_belong() {
     assert!(!text(&output.stderr).contains('\x1b'));
 }
 
+/// A pipeline with something safe to mend, a warning and a piece of advice.
+const ODD: &str = "data { train: csv(\"first.csv\", target = label); normalize = auto }
+model { linear(8) -> batch_norm -> relu => linear(classes) }
+loss = cross_entropy
+optimizer = adam(lr = 10)
+train { epochs = 1; batch = 32 }
+";
+
+#[test]
+fn fixes_are_written_and_what_is_left_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.nnopt");
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments);
+    run(&["new", "first"]);
+    std::fs::write(&path, ODD).unwrap();
+    let output = run(&["check", "odd.nnopt", "--message-format", "short"]);
+    assert_eq!(text(&output.stderr).matches("error[").count(), 2, "{}", text(&output.stderr));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), ODD, "without --fix nothing is written");
+
+    let arguments = ["check", "odd.nnopt", "--fix", "--message-format", "short"];
+    let output = run(&arguments);
+    // The first two lay bare the third.
+    let mended = ODD.replace("train:", "train =").replace("=>", "->").replace("linear(8)", "linear(8, bias = false)");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), mended);
+    let said = "mended 3 mistakes in odd.nnopt\n\
+                odd.nnopt:4:23: warning[W0305]: a learning rate of 10 is very high for `adam`\n";
+    assert_eq!((text(&output.stderr), output.status.code()), (said, Some(0)));
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "no file is left beside it: {names:?}");
+
+    // What is mended stays as it is.
+    let before = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let output = run(&arguments);
+    assert!(!text(&output.stderr).contains("mended"));
+    assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn warnings_fail_only_where_they_are_denied() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments).status.code();
+    nnoptc(folder.path(), &["new", "first"]);
+    let rate = ["check", "first.nnopt", "--set", "optimizer.lr=10"];
+    assert_eq!(run(&rate), Some(0));
+    assert_eq!(run(&[&rate[..], &["--deny", "warnings"]].concat()), Some(1));
+    assert_eq!(run(&["check", "first.nnopt", "--deny", "warnings"]), Some(0));
+    // Advice fails nothing, and only `check` gives it.
+    let source = std::fs::read_to_string(folder.path().join("first.nnopt")).unwrap();
+    let source = source.replacen("linear(32) -> relu", "linear(32) -> batch_norm -> relu", 1);
+    std::fs::write(folder.path().join("first.nnopt"), source).unwrap();
+    assert_eq!(run(&["check", "first.nnopt", "--deny", "warnings"]), Some(0));
+    assert!(text(&nnoptc(folder.path(), &["check", "first.nnopt"]).stderr).contains("advice[W0201]"));
+    assert!(!text(&nnoptc(folder.path(), &["plan", "first.nnopt"]).stderr).contains("advice"));
+}
+
+#[test]
+fn several_files_are_one_sarif_log() {
+    let folder = tempfile::tempdir().unwrap();
+    nnoptc(folder.path(), &["new", "first"]);
+    std::fs::write(folder.path().join("odd.nnopt"), ODD).unwrap();
+    let output =
+        nnoptc(folder.path(), &["check", "first.nnopt", "odd.nnopt", "nosuch.nnopt", "--message-format", "sarif"]);
+    assert_eq!(output.status.code(), Some(3));
+    let log: serde_json::Value = serde_json::from_str(text(&output.stdout)).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let rules: Vec<&str> = results.iter().map(|result| result["ruleId"].as_str().unwrap()).collect();
+    assert_eq!(rules, ["E0102", "E0117"]);
+    assert!(text(&output.stderr).contains("could not read `nosuch.nnopt`"), "{}", text(&output.stderr));
+
+    let output = nnoptc(folder.path(), &["check", "odd.nnopt", "--message-format", "github"]);
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with("::error file=odd.nnopt,line=1,endLine=1,col=13,"), "{}", lines[0]);
+}
+
+#[test]
+fn lints_are_explained_by_code_and_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = |topic: &str| text(&nnoptc(folder.path(), &["explain", topic]).stdout).to_owned();
+    assert!(page("w0201").starts_with("# W0201: `bias_before_norm`: A bias before batch normalization\n"));
+    assert_eq!(page("bias_before_norm"), page("W0201"));
+    check_exactly(
+        &["explain", "bias_before_nrom"],
+        2,
+        "",
+        "error: nothing is known of `bias_before_nrom`\n  help: a similar topic is `bias_before_norm`\n",
+    );
+}
+
 #[test]
 fn pipelines_are_formatted_checked_and_compared() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use nnoptc::formats::Memory;
 use nnoptc::report::diagnostics::{Format, render};
 
 /// A pipeline without mistakes; cases replace parts of it.
-const GOOD: &str = r#"nnopt 1
+pub const GOOD: &str = r#"nnopt 1
 data {
     train     = idx("train")
     test      = idx("test")
@@ -27,7 +27,7 @@ train {
 "#;
 
 /// Images of 6×5 pixels in IDX, with labels that count up to `classes`.
-fn idx(count: usize, classes: usize) -> (Vec<u8>, Vec<u8>) {
+pub fn idx(count: usize, classes: usize) -> (Vec<u8>, Vec<u8>) {
     let size = |n: usize| (n as u32).to_be_bytes();
     let mut images = vec![0, 0, 8, 3];
     images.extend([size(count), size(6), size(5)].concat());
@@ -38,7 +38,7 @@ fn idx(count: usize, classes: usize) -> (Vec<u8>, Vec<u8>) {
     (images, labels)
 }
 
-fn files() -> Memory {
+pub fn files() -> Memory {
     let mut files = Memory::new();
     for (stem, count) in [("train", 12), ("test", 6)] {
         let (images, labels) = idx(count, 3);
@@ -70,7 +70,7 @@ fn said(source: &str, mut files: Memory, sets: &[&str]) -> String {
 }
 
 /// The good pipeline with one part replaced.
-fn with(from: &str, to: &str) -> String {
+pub fn with(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "{from}");
     GOOD.replacen(from, to, 1)
 }

@@ -189,7 +189,10 @@ block part(units, rate = 0.5) {
 data {
     train = csv(\"data/iris.csv\", target = species)
     val   = split(train, 20%, stratified)
+    normalize = auto
 }
+
+allow(deep_without_norm)
 
 model {
     part(width)

@@ -10,6 +10,7 @@ mod harness;
 mod lsp;
 mod operations;
 mod parity;
+mod renderings;
 mod settings;
 mod speed;
 mod steps;

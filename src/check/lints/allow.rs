@@ -84,8 +84,8 @@ fn covers(allow: &Allow, place: Span, main: u16) -> bool {
 }
 
 fn report(sources: &Sources, allow: &Allow, name: &Name) -> Diagnostic {
-    let message = format!("nothing here is said by `{}`", name.text);
-    let diagnostic = Diagnostic::warning(UNUSED, name.span, message).label("silences nothing");
+    let message = format!("`allow({})` silences nothing", name.text);
+    let diagnostic = Diagnostic::warning(UNUSED, name.span, message).label("has nothing to say here");
     let (title, edit) = match allow.lints.len() {
         1 => ("remove this `allow`".to_owned(), remove_statement(sources, allow.span)),
         _ => (format!("remove `{}`", name.text), remove_name(sources, name.span)),

@@ -3,7 +3,7 @@
 use crate::source::{Sources, Span};
 
 /// One more argument at the end of a call that has parentheses.
-pub(super) fn add_argument(sources: &Sources, call: Span, argument: &str) -> Option<(Span, String)> {
+pub(in crate::check) fn add_argument(sources: &Sources, call: Span, argument: &str) -> Option<(Span, String)> {
     let text = sources.text(call);
     let inside = text.strip_suffix(')')?;
     let separator = match inside.trim_end().chars().next_back()? {
@@ -16,7 +16,7 @@ pub(super) fn add_argument(sources: &Sources, call: Span, argument: &str) -> Opt
 }
 
 /// One more setting after another: on a line of its own where the other has one, else after a `;`.
-pub(super) fn add_setting_after(sources: &Sources, setting: Span, text: &str) -> (Span, String) {
+pub(in crate::check) fn add_setting_after(sources: &Sources, setting: Span, text: &str) -> (Span, String) {
     let source = &sources.file(setting.file).text;
     let (start, end) = (setting.start as usize, setting.end as usize);
     let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -33,7 +33,7 @@ pub(super) fn add_setting_after(sources: &Sources, setting: Span, text: &str) ->
 }
 
 /// Removes a stage with the arrow that leads to it or away from it, or its whole line if it stands alone there.
-pub(super) fn remove_stage(sources: &Sources, stage: Span) -> (Span, String) {
+pub(in crate::check) fn remove_stage(sources: &Sources, stage: Span) -> (Span, String) {
     let source = &sources.file(stage.file).text;
     let (start, end) = (stage.start as usize, stage.end as usize);
     let before = source[..start].trim_end();
@@ -49,7 +49,7 @@ pub(super) fn remove_stage(sources: &Sources, stage: Span) -> (Span, String) {
 }
 
 /// Removes a statement with its line, comment included, if nothing else stands there; else with its `;`.
-pub(super) fn remove_statement(sources: &Sources, statement: Span) -> (Span, String) {
+pub(in crate::check) fn remove_statement(sources: &Sources, statement: Span) -> (Span, String) {
     let source = &sources.file(statement.file).text;
     let (start, end) = (statement.start as usize, statement.end as usize);
     let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);

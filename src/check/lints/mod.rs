@@ -12,7 +12,7 @@ mod decay_twice;
 mod deep_without_norm;
 mod dropout_before_norm;
 mod early_stop_on_training;
-mod edit;
+pub(super) mod edit;
 mod min_above_lr;
 mod mirrored_text;
 mod no_effect;

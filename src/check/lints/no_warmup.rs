@@ -1,7 +1,7 @@
 //! A large learning rate from the first step on large batches.
 
 use super::edit::add_argument;
-use super::{Code, Context, Diagnostic, Lint};
+use super::{Code, Context, Diagnostic, Lint, plural};
 use crate::diagnostic::Applicability;
 use crate::schema::{FromArg, Real};
 
@@ -25,7 +25,7 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     let diagnostic = Diagnostic::advice(CODE, optimizer.span_of("lr"), message)
         .label("large steps before the gradients point anywhere")
         .also(program.train.batch_span, format!("batches of {}", program.train.batch));
-    let text = format!("warmup = {} steps", warmup_steps(run.total_steps));
+    let text = format!("warmup = {}", plural(warmup_steps(run.total_steps) as usize, "step"));
     let given = context.declared.settings.iter().find(|setting| setting.name.text == "schedule");
     vec![match given.and_then(|setting| add_argument(context.sources, setting.value.span, &text)) {
         Some((span, edit)) => diagnostic.fix(Applicability::Suggested, format!("write `{text}`"), span, edit),

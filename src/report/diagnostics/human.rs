@@ -80,6 +80,14 @@ fn mended_lines(fix: &Fix, excerpts: &[Excerpt]) -> Vec<(usize, String)> {
         .collect();
     edits.sort_by_key(|(range, _)| (range.start, range.end));
     let (Some((first, _)), Some((last, _))) = (edits.first(), edits.last()) else { return Vec::new() };
+    // Where whole lines go, nothing is left to show.
+    let whole_lines = |range: &Range<usize>| {
+        excerpt.line_range(excerpt.line_idx(range.start)).start == range.start
+            && excerpt.text[range.clone()].ends_with('\n')
+    };
+    if edits.iter().all(|(range, replacement)| replacement.is_empty() && whole_lines(range)) {
+        return Vec::new();
+    }
     let (first_line, last_line) = (excerpt.line_idx(first.start), excerpt.line_idx(last.end));
     let start = excerpt.line_range(first_line).start.max(first.start.saturating_sub(MAX_LINE / 2));
     let end = excerpt.line_range(last_line).end.min(last.end + MAX_LINE / 2);

@@ -103,8 +103,8 @@ fn unused_allow() {
         "W0504",
         &allow("model { allow(no_warmup)\n"),
         &[
-            "2:15..24 W0504 nothing here is said by `no_warmup`",
-            "  2:15..24: silences nothing",
+            "2:15..24 W0504 `allow(no_warmup)` silences nothing",
+            "  2:15..24: has nothing to say here",
             "  fix: remove this `allow`",
             "3:1..22 W0201 the bias of `conv2d` has no effect before `batch_norm`",
             "  3:1..22: learns an offset for each channel",
@@ -121,8 +121,8 @@ fn unused_allow() {
         "W0504",
         &allow("allow(bias_before_norm, no_warmup)\nmodel { "),
         &[
-            "2:25..34 W0504 nothing here is said by `no_warmup`",
-            "  2:25..34: silences nothing",
+            "2:25..34 W0504 `allow(no_warmup)` silences nothing",
+            "  2:25..34: has nothing to say here",
             "  fix: remove `no_warmup`",
         ],
         &[],
@@ -131,8 +131,8 @@ fn unused_allow() {
         "W0504",
         &allow("allow(no_warmup, bias_before_norm)\nmodel { "),
         &[
-            "2:7..16 W0504 nothing here is said by `no_warmup`",
-            "  2:7..16: silences nothing",
+            "2:7..16 W0504 `allow(no_warmup)` silences nothing",
+            "  2:7..16: has nothing to say here",
             "  fix: remove `no_warmup`",
         ],
         &[],
