@@ -2,24 +2,13 @@
 //
 // Functions: the sizes parts, rows, columns, terms, slices, slice_terms; those of the problem; keep.
 
-const LANES = 64u;
-
 var<workgroup> sums: array<f32, LANES>;
 
-@compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = group.y * groups.x + group.x;
-    if (i >= slices() * parts() * rows() * columns()) {
-        return;
-    }
-    let column = i % columns();
-    let row = (i / columns()) % rows();
-    let part = (i / (columns() * rows())) % parts();
-    let slice = i / (columns() * rows() * parts());
+fn run(group: u32, lane: u32) {
+    let column = group % columns();
+    let row = (group / columns()) % rows();
+    let part = (group / (columns() * rows())) % parts();
+    let slice = group / (columns() * rows() * parts());
     let row_info = row_of(part, row);
     let column_info = column_of(part, column);
     var sum = 0.0;
@@ -28,6 +17,8 @@ fn main(
         let info = term_of(part, term);
         sum += load_a(row_info, info) * load_b(info, column_info);
     }
+    // Another group of this dispatch may still read the sums.
+    workgroupBarrier();
     sums[lane] = sum;
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();

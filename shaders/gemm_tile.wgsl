@@ -31,22 +31,13 @@ fn keep_row(slice: u32, part: u32, row: u32, column: u32, values: vec4<f32>) {
     }
 }
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn run(group: u32, lane: u32) {
     let row_tiles = (rows() + TILE - 1u) / TILE;
     let column_tiles = (columns() + TILE - 1u) / TILE;
-    let tile = group.y * groups.x + group.x;
-    if (tile >= slices() * parts() * row_tiles * column_tiles) {
-        return;
-    }
-    let first_row = (tile % row_tiles) * TILE;
-    let first_column = ((tile / row_tiles) % column_tiles) * TILE;
-    let part = (tile / (row_tiles * column_tiles)) % parts();
-    let slice = tile / (row_tiles * column_tiles * parts());
+    let first_row = (group % row_tiles) * TILE;
+    let first_column = ((group / row_tiles) % column_tiles) * TILE;
+    let part = (group / (row_tiles * column_tiles)) % parts();
+    let slice = group / (row_tiles * column_tiles * parts());
 
     // What this invocation brings into workgroup memory: one term of four rows, and one of four columns.
     let a_term = select(lane / 16u, lane % 16u, A_TERMS_ADJACENT);

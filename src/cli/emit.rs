@@ -1,6 +1,6 @@
 //! `nnoptc emit`: a stage of the compilation as text.
 
-use crate::backend::gpu::{self, wgsl};
+use crate::backend::gpu;
 use crate::check::Request;
 use crate::check::program::Program;
 use crate::ir::print::{dot, print};
@@ -9,7 +9,7 @@ use crate::lower::{Mode, StepSpec, lower};
 use crate::passes::optimize;
 use crate::plan::{self, plan};
 use crate::report::resolved;
-use crate::train::device::fusion;
+use crate::train::device::{fusion, wgsl};
 
 use super::args::{Emit, EmitStage, EmitStep};
 use super::compile::compile_and_show;
@@ -39,7 +39,12 @@ pub fn execute(args: &Emit, output: &Output) -> Result<Exit, Failure> {
         }
         EmitStage::Wgsl => {
             let (graph, states) = optimized(program, args.step)?;
-            let kernels = wgsl(&plan(&graph, &states, gpu::FUSION));
+            let plan = plan(&graph, &states, gpu::FUSION);
+            let kernels = match wgsl(program, &plan).map_err(Failure::usage)? {
+                Some(kernels) => kernels,
+                // For a GPU, whatever the pipeline runs on.
+                None => gpu::wgsl(&plan, false).map_err(Failure::usage)?,
+            };
             let texts: Vec<String> = kernels.iter().map(|(name, text)| format!("// {name}\n{text}\n")).collect();
             texts.concat()
         }

@@ -19,7 +19,7 @@ pub fn execute(args: &Plan, output: &Output) -> Result<Exit, Failure> {
         resolved::listing(&program, &compilation.sources),
         overview::layers(&program),
         overview::memory(&prepared),
-        overview::kernels(&prepared),
+        overview::kernels(&program, &prepared),
     ];
     output.data(&parts.join("\n"))?;
     Ok(Exit::Done)

@@ -7,6 +7,7 @@ pub mod kernel;
 mod memory;
 pub mod prepare;
 pub mod print;
+pub mod traffic;
 
 use std::collections::HashMap;
 

@@ -7,6 +7,8 @@ use crate::check::program::Program;
 use crate::library::Cost;
 use crate::lower::Mode;
 use crate::plan::Plan;
+use crate::plan::traffic::traffic;
+use crate::train::device::wgsl;
 use crate::train::memory::memory_on_gpu;
 use crate::train::prepare::Prepared;
 
@@ -52,24 +54,43 @@ pub fn memory(prepared: &Prepared) -> String {
     table.to_string()
 }
 
-/// The kernels of each kind of step, by family, with the operations of one step.
-pub fn kernels(prepared: &Prepared) -> String {
+/// The kernels of each kind of step, by family, with the operations of one step; then what the step costs beside them:
+/// launches and bytes moved, each with what no plan could go below.
+pub fn kernels(program: &Program, prepared: &Prepared) -> String {
     let mut table = Table::new([
         ("step", Align::Left),
         ("kernels", Align::Left),
         ("number", Align::Right),
         ("FLOPs a step", Align::Right),
     ]);
+    let mut costs = Table::new([
+        ("step", Align::Left),
+        ("launches", Align::Right),
+        ("at least", Align::Right),
+        ("bytes moved", Align::Right),
+        ("at least", Align::Right),
+    ]);
     for step in &prepared.steps {
         let plan = &prepared.plans[step.plan];
-        let mut name = format!("{} {} of {}", mode_name(step.spec.mode), step.spec.split, step.spec.batch);
+        let title = format!("{} {} of {}", mode_name(step.spec.mode), step.spec.split, step.spec.batch);
+        let traffic = traffic(plan);
+        // A kernel that no adapter can run is named when the device is opened.
+        let launches = wgsl(program, plan).ok().flatten().map_or(plan.kernels.len(), |dispatches| dispatches.len());
+        costs.row([
+            title.clone(),
+            whole(launches as u64),
+            whole(traffic.least_launches as u64),
+            bytes(traffic.bytes),
+            bytes(traffic.least_bytes),
+        ]);
+        let mut name = title;
         for (family, (number, flops)) in families(plan) {
             table.row([std::mem::take(&mut name), family.to_owned(), whole(number), scaled(flops as f64)]);
         }
         let flops: u64 = plan.kernels.iter().map(crate::plan::Kernel::flops).sum();
         table.row([name, "all".to_owned(), whole(plan.kernels.len() as u64), scaled(flops as f64)]);
     }
-    table.to_string()
+    format!("{table}\n{costs}")
 }
 
 fn families(plan: &Plan) -> BTreeMap<&'static str, (u64, u64)> {

@@ -10,7 +10,7 @@ use crate::data::load::Loaded;
 use crate::formats::{Dataset, Samples, Targets};
 use crate::ir::DataInfo;
 use crate::ir::graph::count;
-use crate::plan::Fusion;
+use crate::plan::{Fusion, Plan};
 
 /// Why a device cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,19 @@ pub fn fusion(program: &Program) -> Fusion {
     match choose(&program.train.devices) {
         Ok(None) => cpu::FUSION,
         Ok(Some(_)) | Err(_) => gpu::FUSION,
+    }
+}
+
+/// The WGSL of each dispatch of a plan on the program's device, with the kernels that it runs; `None` if that is the
+/// CPU executor. A device that is named and not there is taken for a GPU.
+///
+/// # Errors
+/// When a kernel cannot be run on any adapter.
+pub fn wgsl(program: &Program, plan: &Plan) -> Result<Option<Vec<(String, String)>>, String> {
+    match choose(&program.train.devices) {
+        Ok(None) => Ok(None),
+        Ok(Some(adapter)) => gpu::wgsl(plan, adapter.software).map(Some),
+        Err(_) => gpu::wgsl(plan, false).map(Some),
     }
 }
 

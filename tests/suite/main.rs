@@ -2,6 +2,7 @@
 
 mod cli;
 mod diagnostics;
+mod dispatches;
 mod emit;
 mod failures;
 mod floors;

@@ -1,7 +1,11 @@
 //! From a kernel of the plan to what is launched on the device.
 
+use std::collections::BTreeSet;
+
 use crate::plan::{Kernel, KernelKind, Place, Plan};
 
+use super::dispatch::dispatches;
+use super::source::Library;
 use super::{conv, pointwise, pool, product, reduce};
 
 /// What the generated text depends on beside the kernel.
@@ -24,20 +28,37 @@ pub(super) enum Param {
     Word(u32),
 }
 
-/// One dispatch.
-#[derive(Clone, Debug)]
+/// What a number of workgroups does: a dispatch, or a part of one.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Launch {
-    /// WGSL with the entry point `main`.
-    pub text: String,
+    /// Declarations, each keyword at the begin of a line; `param_0` … are the parameters.
+    pub head: String,
+    /// Statements over `group`, below [`Launch::groups`], and `lane`, below `LANES`.
+    pub body: String,
+    /// The bindings of buffers that are used.
+    pub bindings: BTreeSet<u32>,
+    /// The shared pieces that are used.
+    pub libraries: BTreeSet<Library>,
     /// The words of the parameters.
     pub params: Vec<Param>,
-    /// Workgroups along x and y.
-    pub groups: [u32; 2],
+    /// Workgroup memory that is declared, beside that of the shared pieces.
+    pub workgroup_bytes: usize,
+    /// Workgroups.
+    pub groups: u64,
     /// Rough count of arithmetic operations and memory accesses.
     pub work: u64,
+    /// Its text is long and serves many kernels of a plan as it is, so it shares no dispatch with others.
+    pub is_alone: bool,
 }
 
-/// The dispatches of one kernel, in order.
+impl Target {
+    /// Invocations of every workgroup.
+    pub fn lanes(&self) -> usize {
+        if self.software { 64 } else { 256 }
+    }
+}
+
+/// The launches of one kernel, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lowered {
     pub launches: Vec<Launch>,
@@ -46,7 +67,7 @@ pub(super) struct Lowered {
 }
 
 impl Lowered {
-    /// A kernel that is one dispatch.
+    /// A kernel that is one launch.
     pub fn one(launch: Launch) -> Lowered {
         Lowered { launches: vec![launch], scratch_words: 0 }
     }
@@ -55,7 +76,7 @@ impl Lowered {
 /// Loop iterations that an invocation may run, over all its loops: some drivers stop silently at 65,535.
 pub(super) const MAX_TRIPS: usize = 60_000;
 
-/// The dispatches of a kernel, or why it cannot be run.
+/// The launches of a kernel, or why it cannot be run.
 pub(super) fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, String> {
     check_indices(kernel)?;
     match &kernel.kind {
@@ -121,27 +142,23 @@ fn check_indices(kernel: &Kernel) -> Result<(), String> {
     Ok(())
 }
 
-/// Words that a session on a GPU adds to the arena of a plan for intermediate results of its kernels.
+/// The WGSL of each dispatch of a plan, with the kernels that it runs, for a GPU or for a driver that plays one on the
+/// CPU; needs no adapter.
+///
+/// # Errors
+/// When a kernel cannot be run on any.
+pub fn wgsl(plan: &Plan, software: bool) -> Result<Vec<(String, String)>, String> {
+    let (dispatches, _) = dispatches(plan, &any_target(plan, software))?;
+    Ok(dispatches.into_iter().map(|dispatch| (dispatch.name, dispatch.text)).collect())
+}
+
+/// Words that a plan's kernels need behind its arena on a GPU; 0 for a plan that cannot be run.
 pub fn scratch_words(plan: &Plan) -> usize {
-    let target = any_gpu(plan);
-    plan.kernels.iter().filter_map(|kernel| Some(lower(kernel, &target).ok()?.scratch_words)).max().unwrap_or(0)
+    dispatches(plan, &any_target(plan, false)).map_or(0, |(_, words)| words)
 }
 
-/// A GPU on which each data set has a binding of its own.
-fn any_gpu(plan: &Plan) -> Target {
+/// An adapter where each data set has a binding of its own.
+fn any_target(plan: &Plan, software: bool) -> Target {
     let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
-    Target { software: false, data_slots, scratch: plan.arena_words }
-}
-
-/// The WGSL of each dispatch of a plan for a GPU, by kernel name; needs no adapter.
-pub fn wgsl(plan: &Plan) -> Vec<(String, String)> {
-    let target = any_gpu(plan);
-    let mut texts = Vec::new();
-    for kernel in &plan.kernels {
-        match lower(kernel, &target) {
-            Ok(lowered) => texts.extend(lowered.launches.into_iter().map(|launch| (kernel.name.clone(), launch.text))),
-            Err(reason) => texts.push((kernel.name.clone(), format!("// {reason}\n"))),
-        }
-    }
-    texts
+    Target { software, data_slots, scratch: plan.arena_words }
 }

@@ -6,6 +6,7 @@ mod cache;
 mod check;
 mod conv;
 mod device;
+mod dispatch;
 mod launch;
 mod layout;
 mod pipelines;

@@ -9,9 +9,6 @@ use super::launch::{Launch, Target};
 use super::source::Source;
 use super::space::Space;
 
-/// Invocations of a workgroup.
-const LANES: usize = 64;
-
 /// One invocation for each position.
 pub(super) fn lower(target: &Target, shape: &[usize], inputs: &[BufferRef], body: &Body, stores: &[Store]) -> Launch {
     let space = Space::merged(shape, shape.len(), body, stores);
@@ -19,25 +16,19 @@ pub(super) fn lower(target: &Target, shape: &[usize], inputs: &[BufferRef], body
     let mut source = Source::new(target);
     source.constant("COUNT", positions);
     body::declare_inputs(&mut source, inputs, &space.body);
-    let axes = body::positions(&space.shape, 0..space.shape.len(), "i", "    ");
-    let program = body::instructions(&mut source, inputs, &space.body, "    ");
-    let writes = body::stores(&mut source, &space.stores, "    ");
+    let axes = body::positions(&space.shape, 0..space.shape.len(), "i", "        ");
+    let program = body::instructions(&mut source, inputs, &space.body, "        ");
+    let writes = body::stores(&mut source, &space.stores, "        ");
     let entry = format!(
-        "@compute @workgroup_size({LANES})
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {{
-    let i = (group.y * groups.x + group.x) * {LANES}u + lane;
-    if (i >= COUNT) {{
-        return;
-    }}
-{axes}{program}{writes}}}
+        "fn run(group: u32, lane: u32) {{
+    let i = group * LANES + lane;
+    if (i < COUNT) {{
+{axes}{program}{writes}    }}
+}}
 "
     );
     let work = positions as u64 * work_of(&space.body, stores.len());
-    source.finish(&entry, positions.div_ceil(LANES) as u64, work)
+    source.finish(&entry, positions.div_ceil(target.lanes()) as u64, work)
 }
 
 /// Rough operations of one run of a body.
@@ -59,5 +50,5 @@ pub(super) fn copy(target: &Target, from: BufferRef, to: BufferRef) -> Launch {
     source.reader("from", &BufferRef { dtype: DType::U32, ..from });
     source.writer("to", &BufferRef { dtype: DType::U32, ..to });
     let entry = include_str!("../../../shaders/copy.wgsl");
-    source.finish(entry, from.len.div_ceil(LANES) as u64, from.len as u64 * 8)
+    source.finish(entry, from.len.div_ceil(target.lanes()) as u64, from.len as u64 * 8)
 }

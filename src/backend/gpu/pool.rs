@@ -38,7 +38,7 @@ pub(super) fn max_pool_grad(
 }
 ",
     );
-    Ok(Lowered { launches: vec![first, spread(source, geometry)], scratch_words: grad.len })
+    Ok(Lowered { launches: vec![first, spread(target, source, geometry)], scratch_words: grad.len })
 }
 
 /// The mean of each window.
@@ -53,7 +53,7 @@ pub(super) fn avg_pool(
     source.reader("x", &x);
     source.writer("out", &out);
     let entry = include_str!("../../../shaders/avg_pool.wgsl");
-    Ok(Lowered::one(source.finish(entry, count_out(geometry).div_ceil(64) as u64, window_work(geometry))))
+    Ok(Lowered::one(source.finish(entry, count_out(geometry).div_ceil(target.lanes()) as u64, window_work(geometry))))
 }
 
 /// The gradient of an average pool.
@@ -73,7 +73,7 @@ pub(super) fn avg_pool_grad(
 }
 ",
     );
-    Ok(Lowered::one(spread(source, geometry)))
+    Ok(Lowered::one(spread(target, source, geometry)))
 }
 
 fn largest(
@@ -90,12 +90,12 @@ fn largest(
     source.writer("out", &out);
     source.declare(keep);
     let entry = include_str!("../../../shaders/max_pool.wgsl");
-    Ok(source.finish(entry, count_out(geometry).div_ceil(64) as u64, window_work(geometry)))
+    Ok(source.finish(entry, count_out(geometry).div_ceil(target.lanes()) as u64, window_work(geometry)))
 }
 
-fn spread(source: Source, geometry: &PoolGeometry) -> Launch {
+fn spread(target: &Target, source: Source, geometry: &PoolGeometry) -> Launch {
     let entry = include_str!("../../../shaders/pool_grad.wgsl");
-    source.finish(entry, count_in(geometry).div_ceil(64) as u64, window_work(geometry))
+    source.finish(entry, count_in(geometry).div_ceil(target.lanes()) as u64, window_work(geometry))
 }
 
 fn check_window(geometry: &PoolGeometry) -> Result<(), String> {

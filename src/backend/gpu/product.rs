@@ -4,6 +4,7 @@ use crate::ir::DType;
 use crate::plan::{BufferRef, Epilogue, Output, Place};
 
 use super::body;
+use super::dispatch::SMALL;
 use super::launch::{Launch, Lowered, MAX_TRIPS, Target};
 use super::pointwise::work_of;
 use super::source::Source;
@@ -93,25 +94,32 @@ pub(super) fn lower(target: &Target, product: &Product) -> Result<Lowered, Strin
 }
 
 fn choose(target: &Target, product: &Product) -> Loop {
-    let thin = product.rows.min(product.columns) < 8;
-    match (thin, target.software) {
+    let Product { parts, rows, columns, terms, .. } = *product;
+    let thin = rows.min(columns) < 8;
+    // Together with other small kernels, not in a dispatch of its own.
+    let small = direct_work(parts * rows * columns * terms) <= SMALL;
+    match (thin || small, target.software) {
         // A workgroup for each of many elements would cost more than it saves.
-        (true, _) if product.terms > 512 && product.parts * product.rows * product.columns <= 1 << 16 => Loop::Reduce,
+        (true, _) if !small && terms > 512 && parts * rows * columns <= 1 << 16 => Loop::Reduce,
         (true, _) => Loop::Direct,
         (false, false) => Loop::Tile,
         (false, true) => {
             let x = product.columns.div_ceil(8).next_power_of_two().min(32);
-            let y = product.rows.div_ceil(8).next_power_of_two().min(64 / x);
-            Loop::Register([x, y])
+            Loop::Register([x, target.lanes() / x])
         }
     }
 }
 
+/// Rough operations of so many multiplications whose factors are read from memory each time.
+fn direct_work(operations: usize) -> u64 {
+    8 * operations as u64
+}
+
 /// Workgroups for one slice of the terms.
-fn groups(product: &Product, kind: Loop) -> usize {
+fn groups(target: &Target, product: &Product, kind: Loop) -> usize {
     let Product { parts, rows, columns, .. } = *product;
     match kind {
-        Loop::Direct => (parts * rows * columns).div_ceil(64),
+        Loop::Direct => (parts * rows * columns).div_ceil(target.lanes()),
         Loop::Reduce => parts * rows * columns,
         Loop::Tile => parts * rows.div_ceil(64) * columns.div_ceil(64),
         Loop::Register([x, y]) => parts * rows.div_ceil(8 * y) * columns.div_ceil(8 * x),
@@ -126,7 +134,7 @@ fn slices(target: &Target, product: &Product, kind: Loop) -> usize {
         Loop::Tile => (MAX_TRIPS / 2, 256, 256),
         Loop::Register(_) => (MAX_TRIPS / 2, 1_024, 8),
     };
-    let helpful = (wanted / groups(product, kind)).min(product.terms / shortest);
+    let helpful = (wanted / groups(target, product, kind)).min(product.terms / shortest);
     product.terms.div_ceil(longest).max(helpful).max(1)
 }
 
@@ -151,8 +159,13 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
     }
     let entry = match kind {
         Loop::Direct => include_str!("../../../shaders/gemm_direct.wgsl"),
-        Loop::Reduce => include_str!("../../../shaders/gemm_reduce.wgsl"),
+        Loop::Reduce => {
+            source.reserve(target.lanes() * 4);
+            include_str!("../../../shaders/gemm_reduce.wgsl")
+        }
         Loop::Tile => {
+            // Two tiles of 16 x 17 quadruples.
+            source.reserve(2 * 16 * 17 * 16);
             source.flag("A_TERMS_ADJACENT", product.a_terms_adjacent);
             source.flag("B_TERMS_ADJACENT", product.b_terms_adjacent);
             include_str!("../../../shaders/gemm_tile.wgsl")
@@ -167,10 +180,11 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
     let work = match kind {
         Loop::Tile | Loop::Register(_) => 2 * operations,
         // Every factor is read from memory.
-        Loop::Direct | Loop::Reduce => 8 * operations,
+        Loop::Direct | Loop::Reduce => direct_work(operations as usize),
     };
     let last = if slices == 1 { finish_work(product) } else { 0 };
-    source.finish(entry, (groups(product, kind) * slices) as u64, work + last)
+    let launch = source.finish(entry, (groups(target, product, kind) * slices) as u64, work + last);
+    Launch { is_alone: matches!(kind, Loop::Tile | Loop::Register(_)), ..launch }
 }
 
 fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {
@@ -184,7 +198,11 @@ fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {
     source.declare(product.text);
     finish(&mut source, product);
     let entry = include_str!("../../../shaders/gemm_sum.wgsl");
-    source.finish(entry, elements.div_ceil(64) as u64, 4 * (elements * slices) as u64 + finish_work(product))
+    source.finish(
+        entry,
+        elements.div_ceil(target.lanes()) as u64,
+        4 * (elements * slices) as u64 + finish_work(product),
+    )
 }
 
 /// Declares `finish(part, row, column, product)`, which writes what becomes of an element of the result.

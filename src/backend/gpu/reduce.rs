@@ -60,11 +60,6 @@ pub(super) fn lower(
     Ok(Lowered { launches: vec![first, second], scratch_words: partials.len() * kept_count * chunks })
 }
 
-/// Invocations of a workgroup that reduces one element.
-fn lanes(target: &Target) -> usize {
-    if target.software { 64 } else { 256 }
-}
-
 fn divide(target: &Target, kept: usize, reduced: usize, places: bool) -> Result<Division, String> {
     let serial = if target.software {
         reduced <= 64 || (kept >= 64 && reduced <= 1024)
@@ -77,7 +72,7 @@ fn divide(target: &Target, kept: usize, reduced: usize, places: bool) -> Result<
     // Enough workgroups to fill the device, each with enough to do, and none with too long a loop.
     let (wanted, least) = if target.software { (16, 16_384) } else { (512, 8_192) };
     let helpful = (wanted / kept.max(1)).min(reduced / least).clamp(1, 1024);
-    let needed = reduced.div_ceil(lanes(target) * MAX_TRIPS);
+    let needed = reduced.div_ceil(target.lanes() * MAX_TRIPS);
     if needed > 1024 || (places && needed > 1) {
         return Err(format!("a reduction over {reduced} positions is too long"));
     }
@@ -116,43 +111,26 @@ fn stage(
         Division::Serial => {
             let writes = writes(reductions, "k", "    ", false);
             let entry = format!(
-                "@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {{
-    let k = (group.y * groups.x + group.x) * 64u + lane;
-    if (k >= KEPT) {{
-        return;
-    }}
+                "fn run(group: u32, lane: u32) {{
+    let k = group * LANES + lane;
+    if (k < KEPT) {{
 {kept_axes}{begin}    for (var r = 0u; r < reduced(); r++) {{
 {reduced_axes}{program}{steps}    }}
-{writes}}}
+{writes}    }}
+}}
 "
             );
-            (kept_count.div_ceil(64), entry)
+            (kept_count.div_ceil(target.lanes()), entry)
         }
         Division::Groups(chunks) => {
-            let lanes = lanes(target);
-            source.constant("LANES", lanes);
             source.constant("CHUNKS", chunks);
             source.constant("CHUNK", reduced_count.div_ceil(chunks));
             source.library(Library::Tree);
             let writes = writes(reductions, "k * CHUNKS + chunk", "        ", true);
             let entry = format!(
-                "@compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {{
-    let block = group.y * groups.x + group.x;
-    if (block >= KEPT * CHUNKS) {{
-        return;
-    }}
-    let k = block % KEPT;
-    let chunk = block / KEPT;
+                "fn run(group: u32, lane: u32) {{
+    let k = group % KEPT;
+    let chunk = group / KEPT;
 {kept_axes}{begin}    let end = min(reduced(), (chunk + 1u) * CHUNK);
     for (var r = chunk * CHUNK + lane; r < end; r += LANES) {{
 {reduced_axes}{program}{steps}    }}

@@ -11,7 +11,8 @@ use crate::plan::{Place, Plan};
 use super::adapters::Adapter;
 use super::check;
 use super::device::Gpu;
-use super::launch::{Lowered, Param, Target, lower};
+use super::dispatch;
+use super::launch::{Param, Target};
 use super::layout::{DataLayout, DataRange, StateLayout};
 use super::pipelines::{self, Bindings};
 use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES, STEP};
@@ -51,7 +52,7 @@ struct Prepared {
     row_stride: u64,
 }
 
-/// A launch ready to run.
+/// A dispatch ready to run.
 struct Dispatch {
     name: String,
     pipeline: wgpu::ComputePipeline,
@@ -62,7 +63,9 @@ struct Dispatch {
 
 /// A plan on its way to [`Prepared`].
 struct Lowering {
-    kernels: Vec<(String, Lowered)>,
+    dispatches: Vec<dispatch::Dispatch>,
+    /// Words needed behind the plan's arena.
+    scratch: usize,
     /// Data buffers by slot.
     slots: Vec<usize>,
     /// Where the plan's data sets lie.
@@ -84,7 +87,7 @@ impl GpuSession {
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
         let states = gpu.buffer("the weights and other states", state_layout.words as u64 * 4, storage)?;
         let arena_words =
-            setup.plans.iter().zip(&lowerings).map(|(plan, lowering)| plan.arena_words + lowering.scratch());
+            setup.plans.iter().zip(&lowerings).map(|(plan, lowering)| plan.arena_words + lowering.scratch);
         let arena_bytes = arena_words.max().unwrap_or(0) as u64 * 4;
         let planned_bytes = setup.plans.iter().map(|plan| plan.arena_words).max().unwrap_or(0) as u64 * 4;
         let scratch_bytes = arena_bytes - planned_bytes;
@@ -96,7 +99,7 @@ impl GpuSession {
         let rows_bytes = setup.plans.iter().map(|plan| stride(plan) * rows_at_once(stride(plan))).max().unwrap_or(0);
         let rows = gpu.buffer("the inputs of a step", rows_bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST)?;
 
-        let launches = || lowerings.iter().flat_map(|l| &l.kernels).flat_map(|(_, lowered)| &lowered.launches);
+        let launches = || lowerings.iter().flat_map(|lowering| &lowering.dispatches);
         let uniform_alignment = u64::from(gpu.limits.min_uniform_buffer_offset_alignment).max(16);
         let most_params = launches().map(|launch| launch.params.len()).max().unwrap_or(0) as u64;
         let params_stride = (most_params * 4).max(1).next_multiple_of(uniform_alignment);
@@ -112,36 +115,31 @@ impl GpuSession {
         let params = gpu.buffer("the kernels' parameters", params_stride * launches().count() as u64, usage)?;
 
         let bindings = Bindings::new(&gpu, params_stride);
-        let texts: Vec<(&str, &str)> = lowerings
-            .iter()
-            .flat_map(|lowering| &lowering.kernels)
-            .flat_map(|(name, lowered)| lowered.launches.iter().map(|launch| (name.as_str(), launch.text.as_str())))
-            .collect();
+        let texts: Vec<(&str, &str)> =
+            launches().map(|dispatch| (dispatch.name.as_str(), dispatch.text.as_str())).collect();
         let mut pipelines = pipelines::compile(&gpu, &bindings, &texts)?.into_iter();
 
         let mut plans = Vec::new();
         let mut params_words: Vec<u32> = Vec::new();
         for (plan, lowering) in setup.plans.iter().zip(&lowerings) {
             let mut dispatches = Vec::new();
-            for (name, lowered) in &lowering.kernels {
-                for launch in &lowered.launches {
-                    let params_offset = params_words.len() as u32 * 4;
-                    let word = |param: &Param| match param {
-                        Param::Word(word) => *word,
-                        Param::Begin(Place::Arena(word) | Place::Step(word)) => *word as u32,
-                        Param::Begin(Place::State(id)) => state_layout.ranges[id.index()].0 as u32,
-                        Param::Begin(Place::Data(id)) => lowering.data[id.0 as usize].word as u32,
-                    };
-                    params_words.extend(launch.params.iter().map(word));
-                    params_words.resize((params_offset as usize + params_stride as usize) / 4, 0);
-                    dispatches.push(Dispatch {
-                        name: name.clone(),
-                        pipeline: pipelines.next().expect("there is a pipeline for each text"),
-                        params_offset,
-                        groups: launch.groups,
-                        seconds: estimate(&gpu, launch.work),
-                    });
-                }
+            for dispatch in &lowering.dispatches {
+                let params_offset = params_words.len() as u32 * 4;
+                let word = |param: &Param| match param {
+                    Param::Word(word) => *word,
+                    Param::Begin(Place::Arena(word) | Place::Step(word)) => *word as u32,
+                    Param::Begin(Place::State(id)) => state_layout.ranges[id.index()].0 as u32,
+                    Param::Begin(Place::Data(id)) => lowering.data[id.0 as usize].word as u32,
+                };
+                params_words.extend(dispatch.params.iter().map(word));
+                params_words.resize((params_offset as usize + params_stride as usize) / 4, 0);
+                dispatches.push(Dispatch {
+                    name: dispatch.name.clone(),
+                    pipeline: pipelines.next().expect("there is a pipeline for each text"),
+                    params_offset,
+                    groups: dispatch.groups,
+                    seconds: estimate(&gpu, dispatch.work),
+                });
             }
             let row_stride = stride(plan);
             let buffer = |binding: u32| match binding {
@@ -298,22 +296,12 @@ impl Session for GpuSession {
     }
 }
 
-impl Lowering {
-    /// Words needed behind the plan's arena.
-    fn scratch(&self) -> usize {
-        self.kernels.iter().map(|(_, lowered)| lowered.scratch_words).max().unwrap_or(0)
-    }
-}
-
 fn lower_plan(gpu: &Gpu, plan: &Plan, data: &[DataBytes], layout: &DataLayout) -> Result<Lowering, BackendError> {
     let (slots, data) = layout.for_plan(plan, data, &gpu.name)?;
     let data_slots = data.iter().map(|range| range.buffer).collect();
     let target = Target { software: gpu.software, data_slots, scratch: plan.arena_words };
-    let kernels = plan.kernels.iter().map(|kernel| {
-        let lowered = lower(kernel, &target).map_err(|reason| gpu.failed(reason))?;
-        Ok((kernel.name.clone(), lowered))
-    });
-    Ok(Lowering { kernels: kernels.collect::<Result<_, _>>()?, slots, data })
+    let (dispatches, scratch) = dispatch::dispatches(plan, &target).map_err(|reason| gpu.failed(reason))?;
+    Ok(Lowering { dispatches, scratch, slots, data })
 }
 
 /// The data buffers; at least one.

@@ -8,6 +8,9 @@ use crate::plan::{BufferRef, Place};
 
 use super::launch::{Launch, Param, Target};
 
+/// Where the statements of an entry begin; before it stand its declarations.
+const RUN: &str = "fn run(group: u32, lane: u32) {\n";
+
 /// Pieces of `shaders/lib/`, in the order in which they are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Library {
@@ -19,7 +22,8 @@ pub(super) enum Library {
 }
 
 impl Library {
-    fn text(self) -> &'static str {
+    /// Its WGSL.
+    pub fn text(self) -> &'static str {
         match self {
             Library::Bits => include_str!("../../../shaders/lib/bits.wgsl"),
             Library::Math => include_str!("../../../shaders/lib/math.wgsl"),
@@ -49,6 +53,7 @@ pub(super) struct Source<'a> {
     bindings: BTreeSet<u32>,
     params: Vec<Param>,
     libraries: BTreeSet<Library>,
+    workgroup_bytes: usize,
     head: String,
 }
 
@@ -60,6 +65,7 @@ impl<'a> Source<'a> {
             bindings: BTreeSet::new(),
             params: Vec::new(),
             libraries: BTreeSet::new(),
+            workgroup_bytes: 0,
             head: String::new(),
         }
     }
@@ -83,7 +89,7 @@ impl<'a> Source<'a> {
     /// share a pipeline, and the driver does not unroll loops by them.
     pub fn parameter(&mut self, name: &str, value: usize) {
         self.params.push(Param::Word(value as u32));
-        let word = param(self.params.len() - 1);
+        let word = format!("param_{}", self.params.len() - 1);
         self.declare(&format!("fn {name}() -> u32 {{\n    return {word};\n}}\n"));
     }
 
@@ -135,7 +141,7 @@ impl<'a> Source<'a> {
         self.declare(&text);
     }
 
-    /// `arena[params.words[0].x`, the begin of an index expression into the buffer at a place.
+    /// `arena[param_0`, the begin of an index expression into the buffer at a place.
     fn word(&mut self, place: Place) -> String {
         let (binding, name) = match place {
             Place::Arena(_) => (ARENA, "arena".to_owned()),
@@ -152,61 +158,62 @@ impl<'a> Source<'a> {
             self.params.push(Param::Begin(place));
             self.params.len() - 1
         });
-        format!("{name}[{}", param(index))
+        format!("{name}[param_{index}")
     }
 
-    /// The launch: all declarations, then `entry`, run by at least so many workgroups.
-    pub fn finish(self, entry: &str, groups: u64, work: u64) -> Launch {
-        let mut text = String::new();
-        let quads = self.params.len().div_ceil(4);
-        if quads > 0 {
-            text.push_str("// Where buffers begin, in words; sizes.\n");
-            writeln!(text, "struct Params {{\n    words: array<vec4<u32>, {quads}>,\n}}\n").expect("as above");
-            writeln!(text, "@group(0) @binding({PARAMS}) var<uniform> params: Params;").expect("as above");
-        }
-        for binding in self.bindings {
-            let declaration = match binding {
-                ARENA => "var<storage, read_write> arena".to_owned(),
-                STATES => "var<storage, read_write> states".to_owned(),
-                STEP => "var<storage, read> step_row".to_owned(),
-                data => format!("var<storage, read> data_{}", data - DATA),
-            };
-            writeln!(text, "@group(0) @binding({binding}) {declaration}: array<u32>;").expect("as above");
-        }
-        text.push('\n');
-        text.push_str(&self.head);
-        text.push('\n');
-        for library in self.libraries {
-            text.push_str(library.text());
-            text.push('\n');
-        }
-        text.push_str(entry);
-        Launch { text, params: self.params, groups: grid(groups), work }
+    /// Counts workgroup memory that the entry declares.
+    pub fn reserve(&mut self, workgroup_bytes: usize) {
+        self.workgroup_bytes += workgroup_bytes;
     }
+
+    /// The launch of `entry`: declarations, then `fn run(group: u32, lane: u32)`, whose statements are run by at least
+    /// so many workgroups of `LANES` invocations. They must not return; barriers are reached by all invocations.
+    pub fn finish(mut self, entry: &str, groups: u64, work: u64) -> Launch {
+        let (declarations, statements) =
+            entry.split_once(RUN).unwrap_or_else(|| unreachable!("an entry has the function `run`"));
+        let body = statements.trim_end().strip_suffix('}').unwrap_or_else(|| unreachable!("`run` ends the entry"));
+        self.head.push_str(declarations);
+        Launch {
+            head: self.head,
+            body: body.to_owned(),
+            bindings: self.bindings,
+            libraries: self.libraries,
+            params: self.params,
+            workgroup_bytes: self.workgroup_bytes,
+            groups,
+            work,
+            is_alone: false,
+        }
+    }
+}
+
+/// The names that a text declares for the whole module.
+pub(super) fn declarations(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for line in text.lines() {
+        let rest = ["fn ", "const ", "var<workgroup> "].iter().find_map(|keyword| line.strip_prefix(keyword));
+        let name = rest.and_then(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
+        names.extend(name.map(str::to_owned));
+    }
+    names
+}
+
+/// The declarations of bindings.
+pub(super) fn binding_lines(bindings: &BTreeSet<u32>) -> Vec<String> {
+    let mut lines = vec![format!("@group(0) @binding({PARAMS}) var<uniform> params: Params;\n")];
+    lines.extend(bindings.iter().map(|&binding| {
+        let declaration = match binding {
+            ARENA => "var<storage, read_write> arena".to_owned(),
+            STATES => "var<storage, read_write> states".to_owned(),
+            STEP => "var<storage, read> step_row".to_owned(),
+            data => format!("var<storage, read> data_{}", data - DATA),
+        };
+        format!("@group(0) @binding({binding}) {declaration}: array<u32>;\n")
+    }));
+    lines
 }
 
 /// The expression of a parameter.
-fn param(index: usize) -> String {
+pub(super) fn param_expression(index: usize) -> String {
     format!("params.words[{}].{}", index / 4, ["x", "y", "z", "w"][index % 4])
-}
-
-/// Workgroups along x and y for at least so many; a dimension allows 65,535.
-fn grid(groups: u64) -> [u32; 2] {
-    let y = groups.div_ceil(65_535).max(1);
-    let x = groups.div_ceil(y).max(1);
-    [x as u32, y as u32]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grid_covers_all_groups_within_the_limit() {
-        for groups in [0, 1, 65_535, 65_536, 70_001, 131_071, 4_000_000_000] {
-            let [x, y] = grid(groups);
-            assert!(x <= 65_535 && y <= 65_535, "{groups}");
-            assert!(u64::from(x) * u64::from(y) >= groups, "{groups}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The generated WGSL without any adapter: naga accepts it, and kernels of one kind share it.
 
 use super::*;
+use crate::backend::gpu::dispatch::{Dispatch, dispatches};
 use crate::backend::gpu::launch::{Target, lower};
 use crate::backend::gpu::pipelines::validate;
 use crate::ir::{Binary, ConvGeometry, DataId, DataInfo, PoolGeometry, ReduceKind, Unary};
@@ -56,7 +57,8 @@ fn every_family() -> Plan {
         body: body.clone(),
         reductions: reductions(kinds),
     };
-    let mat_mul = |m, n, k| KernelKind::MatMul { m, n, k, transpose_a: true, transpose_b: false, a, b, out: out.into() };
+    let mat_mul =
+        |m, n, k| KernelKind::MatMul { m, n, k, transpose_a: true, transpose_b: false, a, b, out: out.into() };
     let kinds = vec![
         KernelKind::Pointwise { shape: vec![20, 90], inputs: inputs.clone(), body: body.clone(), stores: vec![store] },
         reduce(&[20, 9], &[ReduceKind::Sum, ReduceKind::Max, ReduceKind::ArgMax]),
@@ -88,24 +90,29 @@ fn every_family() -> Plan {
 #[test]
 fn every_family_is_valid() {
     let plan = every_family();
-    let texts = super::super::wgsl(&plan);
-    assert!(texts.len() > plan.kernels.len());
-    for (name, text) in &texts {
-        validate(name, text);
-    }
-    let target = Target { software: true, data_slots: vec![0], scratch: plan.arena_words };
-    for kernel in &plan.kernels {
-        for launch in lower(kernel, &target).expect("the kernel can be run").launches {
-            validate(&kernel.name, &launch.text);
+    for software in [true, false] {
+        let target = Target { software, data_slots: vec![0], scratch: plan.arena_words };
+        let (dispatches, _) = dispatches(&plan, &target).expect("the plan can be run");
+        for dispatch in dispatches {
+            validate(&dispatch.name, &dispatch.text);
+        }
+        for kernel in &plan.kernels {
+            for launch in lower(kernel, &target).expect("the kernel can be run").launches {
+                validate(&kernel.name, &Dispatch::one(&kernel.name, &launch, &target).text);
+            }
         }
     }
 }
 
 #[test]
 fn matrix_products_of_all_sizes_share_their_text() {
-    let texts = super::super::wgsl(&every_family());
-    let of = |name: &str| &texts.iter().find(|(known, _)| known == name).expect("it is in the plan").1;
-    assert_eq!(of("kernel 4"), of("kernel 5"));
+    let plan = every_family();
+    let target = Target { software: false, data_slots: vec![0], scratch: plan.arena_words };
+    let text = |index: usize| {
+        let lowered = lower(&plan.kernels[index], &target).expect("the kernel can be run");
+        Dispatch::one("a product", &lowered.launches[0], &target).text
+    };
+    assert_eq!(text(4), text(5));
 }
 
 #[test]

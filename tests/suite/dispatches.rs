@@ -1,0 +1,65 @@
+//! How many dispatches the steps of usual networks take on an adapter.
+
+use std::fmt::Write;
+
+use nnoptc::backend::gpu;
+use nnoptc::check::program::Program;
+use nnoptc::ir::States;
+use nnoptc::lower::{Mode, StepSpec, lower};
+use nnoptc::passes::optimize;
+use nnoptc::plan::traffic::traffic;
+use nnoptc::plan::{Plan, plan};
+
+use crate::training::program;
+
+/// A classifier of so many made-up features and classes, with this model and batch.
+fn classifier(features: usize, classes: usize, model: &str, batch: usize) -> Program {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = String::new();
+    for row in 0..2 * batch {
+        for column in 0..features {
+            write!(table, "{},", (row * 31 + column * 17) % 101).unwrap();
+        }
+        writeln!(table, "{}", row % classes).unwrap();
+    }
+    std::fs::write(folder.path().join("data.csv"), table).unwrap();
+    let text = format!(
+        "nnopt 1\ndata {{ train = csv(\"data.csv\", header = false) }}\nmodel {{\n{model}\n}}\nloss = cross_entropy\n\
+         optimizer = adam(lr = 1e-3)\ntrain {{ epochs = 1; batch = {batch} }}\n"
+    );
+    let path = folder.path().join("pipeline.nnopt");
+    std::fs::write(&path, text).unwrap();
+    program(path.to_str().unwrap(), &[])
+}
+
+/// The plan of a step of the training for an adapter.
+fn step(program: &Program) -> Plan {
+    let mut states = States::default();
+    let spec = StepSpec { mode: Mode::Update, split: "train".to_owned(), batch: program.micro_batch() };
+    let mut graph = lower(program, &spec, &mut states).graph;
+    optimize(&mut graph, &states, &mut |_, _| {});
+    plan(&graph, &states, gpu::FUSION)
+}
+
+fn check_dispatches(program: &Program, most: usize, products: usize) {
+    let plan = step(program);
+    for software in [true, false] {
+        let dispatches = gpu::wgsl(&plan, software).unwrap();
+        let names: Vec<&str> = dispatches.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(names.len() <= most, "{} dispatches instead of {most}:\n{}", names.len(), names.join("\n"));
+    }
+    // Each layer's product forward, and back through all but the first.
+    assert_eq!(traffic(&plan).least_launches, products);
+}
+
+#[test]
+fn a_wide_network_takes_12() {
+    let model = "linear(512) -> relu -> dropout(0.2)\nlinear(512) -> relu -> dropout(0.2)\nlinear(classes)";
+    check_dispatches(&classifier(784, 10, model, 128), 12, 6);
+}
+
+#[test]
+fn a_small_network_takes_10() {
+    let model = "linear(64) -> relu\nlinear(64) -> relu\nlinear(classes)";
+    check_dispatches(&classifier(30, 2, model, 32), 10, 6);
+}
