@@ -2,6 +2,7 @@
 
 mod cli;
 mod diagnostics;
+mod editors;
 mod failures;
 mod floors;
 mod harness;
