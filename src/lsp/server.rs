@@ -60,6 +60,7 @@ pub(super) fn serve(connection: Connection) -> Result<Ended, String> {
         waiting: Vec::new(),
         shown: BTreeSet::new(),
         next_id: 0,
+        is_shut_down: false,
     }
     .serve()
 }
@@ -158,6 +159,7 @@ struct Server {
     /// Addresses for which diagnostics are shown.
     shown: BTreeSet<String>,
     next_id: i32,
+    is_shut_down: bool,
 }
 
 impl Server {
@@ -167,14 +169,18 @@ impl Server {
                 recv(self.connection.receiver) -> message => {
                     let Ok(message) = message else { return Ok(Ended::Abruptly) };
                     match message {
-                        Message::Request(request) => {
-                            if self.connection.handle_shutdown(&request).map_err(|error| error.to_string())? {
-                                return Ok(Ended::Properly);
-                            }
-                            self.request(request);
+                        // Answers may still come in between, so `exit` is not waited for here.
+                        Message::Request(request) if request.method == "shutdown" => {
+                            self.is_shut_down = true;
+                            self.send(Response::new_ok(request.id, serde_json::Value::Null));
                         }
+                        Message::Request(request) if self.is_shut_down => {
+                            let message = "the server is shut down".to_owned();
+                            self.send(Response::new_err(request.id, ErrorCode::InvalidRequest as i32, message));
+                        }
+                        Message::Request(request) => self.request(request),
                         Message::Notification(notification) if notification.method == "exit" => {
-                            return Ok(Ended::Abruptly);
+                            return Ok(if self.is_shut_down { Ended::Properly } else { Ended::Abruptly });
                         }
                         Message::Notification(notification) => self.notification(notification),
                         // Answers to refreshes say nothing.

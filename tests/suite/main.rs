@@ -3,6 +3,7 @@
 mod cli;
 mod diagnostics;
 mod dispatches;
+mod editors;
 mod emit;
 mod failures;
 mod floors;

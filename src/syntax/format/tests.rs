@@ -109,8 +109,8 @@ optimizer = adam(
 
 #[test]
 fn long_lists_fill_their_lines() {
-    let numbers = vec!["0.125"; 30].join(",");
-    let line = format!("    {}", vec!["0.125"; 13].join(", "));
+    let numbers = ["0.125"; 30].join(",");
+    let line = format!("    {}", ["0.125"; 13].join(", "));
     let rest = format!("    {}", ["0.125"; 4].join(", "));
     check_format(&format!("a = [{numbers}]"), &format!("a = [\n{line},\n{line},\n{rest},\n]\n"));
 }
