@@ -9,6 +9,8 @@ pub enum Severity {
     Error,
     /// The pipeline runs; it is probably not what was meant.
     Warning,
+    /// The pipeline does what was meant; something in it could be better. Fails no check.
+    Advice,
 }
 
 /// A stable number, such as `E0301`; `nnoptc explain` has a page for each.
@@ -82,6 +84,11 @@ impl Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
     }
 
+    /// Advice with its primary label still without text.
+    pub fn advice(code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Advice, ..Diagnostic::error(code, span, message) }
+    }
+
     /// Sets the text of the primary label.
     pub fn label(mut self, text: impl Into<String>) -> Diagnostic {
         self.labels[0].text = text.into();
@@ -108,13 +115,22 @@ impl Diagnostic {
 
     /// Adds a fix that replaces one span.
     pub fn fix(
-        mut self,
+        self,
         applicability: Applicability,
         title: impl Into<String>,
         span: Span,
         replacement: impl Into<String>,
     ) -> Diagnostic {
-        let edits = vec![(span, replacement.into())];
+        self.fix_all(applicability, title, vec![(span, replacement.into())])
+    }
+
+    /// Adds a fix that replaces several spans, which must not overlap.
+    pub fn fix_all(
+        mut self,
+        applicability: Applicability,
+        title: impl Into<String>,
+        edits: Vec<(Span, String)>,
+    ) -> Diagnostic {
         self.fixes.push(Fix { title: title.into(), applicability, edits });
         self
     }

@@ -123,7 +123,9 @@ fn lower_samples(program: &Program, spec: &StepSpec, b: &mut Builder, rows: Valu
 }
 
 /// Samples images through the composed transforms: coordinates run from the last transform back to the data.
-fn lower_images(
+///
+/// `data` is `[n, C, H, W]` of images, `rows` are those of the batch; the result is `[batch, C, H′, W′]`.
+pub fn lower_images(
     augment: &[Made<dyn Augmentation>],
     b: &mut Builder,
     data: Value,
@@ -398,7 +400,7 @@ fn guarded_update(b: &mut Builder, stop: Value, id: StateId, value: Value) {
 }
 
 /// Scales all gradients so that their global norm is at most `limit`, as `torch.nn.utils.clip_grad_norm_`.
-fn clip(b: &mut Builder, grads: &mut [Value], limit: f64) {
+pub fn clip(b: &mut Builder, grads: &mut [Value], limit: f64) {
     let mut total = b.constant(0.0, &[]);
     for &grad in grads.iter() {
         let square = b.mul(grad, grad);

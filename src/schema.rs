@@ -42,6 +42,9 @@ pub enum GivenKind {
     List(Vec<Given>),
     /// `patience(3 epochs)`; a bare word is [`GivenKind::Word`] and serves as a call without arguments.
     Call(GivenCall),
+    /// An argument that could not be read or has no value, which has been reported; it fits everything, so that the
+    /// rest of its call is still checked.
+    Unknown,
 }
 
 /// A call with its arguments resolved.
@@ -74,6 +77,7 @@ impl Given {
                 format!("[{}]", items.iter().map(Given::show).collect::<Vec<_>>().join(", "))
             }
             GivenKind::Call(call) => format!("{}(…)", call.name.text),
+            GivenKind::Unknown => "…".to_owned(),
         }
     }
 
@@ -348,6 +352,9 @@ impl Arguments<'_> {
             self.values.push(Resolved { name: param.name, value: value.show(), origin: Origin::Default });
             return Some(value);
         };
+        if matches!(given.kind, GivenKind::Unknown) {
+            return None;
+        }
         match T::from_arg(&given) {
             Ok(value) => {
                 self.values.push(Resolved { name: param.name, value: value.show(), origin: Origin::Given(given.span) });
@@ -418,7 +425,7 @@ pub fn unknown_item<'a>(name: &Name, kind: &str, names: impl Iterator<Item = &'a
     let message = format!("`{}` is not {article} {kind}", name.text);
     let diagnostic = Diagnostic::error(UNKNOWN_ITEM, name.span, message).label(format!("unknown {kind}"));
     match did_you_mean(&name.text, names.clone()) {
-        Some(close) => diagnostic.help(format!("a {kind} with a similar name is `{close}`")).fix(
+        Some(close) => diagnostic.help(format!("{article} {kind} with a similar name is `{close}`")).fix(
             Applicability::Suggested,
             format!("write `{close}`"),
             name.span,

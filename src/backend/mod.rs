@@ -83,6 +83,11 @@ pub trait Session {
 
     /// Waits until all work is done.
     fn wait(&mut self) -> Result<(), BackendError>;
+
+    /// Bytes that this executor adds to the plans' arena for intermediate results within kernels.
+    fn scratch_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// What a session is made from.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use super::Headers;
 use super::program::{Data, Normalize, Part, ResolvedSetting, SourceData, Split};
 use super::scope::Scope;
 use super::settings::Section;
 use super::{Code, Diagnostic};
 use crate::diagnostic::did_you_mean;
 use crate::formats::dataset::TargetHeader;
-use crate::formats::files::Files;
 use crate::item;
 use crate::library::{self, TargetType};
 use crate::schema::{
@@ -26,7 +26,7 @@ const UNKNOWN_SETTING: Code = Code("E0203");
 const WRONG: Code = Code("E0207");
 
 /// The names of splits, in the order in which they are reported.
-const SPLITS: [&str; 3] = ["train", "val", "test"];
+pub const SPLITS: [&str; 3] = ["train", "val", "test"];
 
 words! {
     /// How the rows of a split are drawn.
@@ -128,7 +128,7 @@ const NORMALIZE_TABLE: &[&Schema<dyn Section>] = &[&GivenItem::SCHEMA];
 
 /// Checks the `data` section.
 pub(super) struct DataChecker<'a, 'b> {
-    pub files: &'b dyn Files,
+    pub headers: &'b dyn Headers,
     pub base: &'b Path,
     pub scope: &'b mut Scope<'a>,
     pub diagnostics: &'b mut Vec<Diagnostic>,
@@ -227,7 +227,7 @@ impl DataChecker<'_, '_> {
         };
         let source = schema.make(&call, "argument", self.diagnostics)?;
         self.resolve(setting, source.show());
-        match source.item.header(self.files, self.base) {
+        match self.headers.header(&source, self.base)? {
             Ok(header) => Some(Declared::Source(Box::new(SourceData {
                 name: setting.name.text.clone(),
                 base: self.base.to_path_buf(),
@@ -235,7 +235,7 @@ impl DataChecker<'_, '_> {
                 header,
             }))),
             Err(error) => {
-                let diagnostic = Diagnostic::error(DATA, call.span, error.to_string()).label("read from here");
+                let diagnostic = Diagnostic::error(DATA, call.span, error).label("read from here");
                 self.diagnostics.push(diagnostic);
                 None
             }

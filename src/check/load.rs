@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::program::Origins;
-use super::{Code, Diagnostic};
+use super::{Code, Diagnostic, lints};
 use crate::diagnostic::did_you_mean;
 use crate::formats::files::Files;
 use crate::source::{Sources, Span};
@@ -16,11 +16,12 @@ const DUPLICATE: Code = Code("E0208");
 const UNKNOWN_SECTION: Code = Code("E0201");
 const VERSION: Code = Code("E0216");
 
-/// The sections that hold settings, and those that hold stages.
-pub(super) const SETTING_SECTIONS: [&str; 2] = ["data", "train"];
-pub(super) const STAGE_SECTIONS: [&str; 2] = ["augment", "model"];
+/// The sections that hold settings.
+pub const SETTING_SECTIONS: [&str; 2] = ["data", "train"];
+/// The sections that hold stages.
+pub const STAGE_SECTIONS: [&str; 2] = ["augment", "model"];
 /// The settings at the top level.
-pub(super) const TOP_SETTINGS: [&str; 5] = ["loss", "regularization", "optimizer", "schedule", "metrics"];
+pub const TOP_SETTINGS: [&str; 5] = ["loss", "regularization", "optimizer", "schedule", "metrics"];
 
 /// A section of settings.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,8 @@ pub(super) struct Declarations {
     pub model: Option<StageSection>,
     pub settings: Vec<Setting>,
     profiles: Vec<(Name, Vec<Setting>)>,
+    /// The files as written, the main one first.
+    pub asts: Vec<syntax::ast::File>,
     /// What misspelt sections and settings probably meant; that they are missing goes without saying.
     pub misspelt: Vec<&'static str>,
     /// Where the end of the main file is, for what is missing.
@@ -109,8 +112,11 @@ impl<'a> Loader<'a> {
             && version != 1.0
         {
             let message = format!("this file is in version {version} of the language, this `nnoptc` reads version 1");
-            self.diagnostics.push(Diagnostic::error(VERSION, span, message).help("write `nnopt 1`, or update nnoptc"));
+            let diagnostic = Diagnostic::error(VERSION, span, message).label("another version");
+            self.diagnostics.push(diagnostic.help("write `nnopt 1`, or update nnoptc"));
         }
+        lints::check_names(ast, &mut self.diagnostics);
+        self.declarations.asts.push(ast.clone());
         for item in &ast.items {
             self.collect_item(item, path);
         }

@@ -1,26 +1,36 @@
 //! The abstract syntax to a program: names, arguments, shapes, units and rules between sections.
 
+mod cascades;
 mod data;
+pub mod fix;
+pub mod lints;
 mod load;
 mod model;
 pub mod program;
+pub mod reference;
 mod scope;
 mod settings;
 
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Applicability, Code, Diagnostic, did_you_mean, has_errors};
+use crate::formats::dataset::Header;
 use crate::formats::files::Files;
+use crate::library::reference::Entry;
 use crate::library::{
-    self, Augmentation, Loss, Metric, Optimizer, Regularizer, Schedule, ShapeError, TargetType, Type,
+    self, Augmentation, Cost, Loss, Meaning, Metric, Optimizer, Regularizer, Schedule, ShapeError, Source, TargetType,
+    Type,
 };
 use crate::schema::{Given, GivenCall, GivenKind, Made, Origin, Schema, make_from_table};
 use crate::source::{Sources, Span};
 use crate::syntax;
 use crate::syntax::ast::{Name, Stage};
-use load::{Declarations, Loader, TOP_SETTINGS};
+use load::{Declarations, Loader};
+pub use data::SPLITS;
+pub use load::{SETTING_SECTIONS, STAGE_SECTIONS, TOP_SETTINGS};
+pub use model::JOINS;
 use model::{Flow, ModelChecker, shape_diagnostic};
-use program::{Data, EarlyStop, ModelNode, Origins, Part, Program, ResolvedSetting, Training};
+use program::{Data, EarlyStop, Findings, ModelNode, Origins, Part, Program, ResolvedSetting, Training};
 use scope::{Classes, Scope};
 use settings::TrainSettings;
 
@@ -55,10 +65,28 @@ pub struct Compilation {
     pub ast: Option<syntax::ast::File>,
     /// The program.
     pub program: Option<Program>,
+    /// What was found out, also where there is no program.
+    pub findings: Findings,
     /// Errors and warnings, in the order of their places.
     pub diagnostics: Vec<Diagnostic>,
     /// The files' paths.
     pub origins: Origins,
+}
+
+/// Where the checker learns what the headers of data files say.
+pub trait Headers {
+    /// What they say; `None` while they are still being read, so that nothing is known and nothing is wrong.
+    /// The text of an error says what is wrong with the data.
+    fn header(&self, source: &Made<dyn Source>, base: &Path) -> Option<Result<Header, String>>;
+}
+
+/// Reads headers when they are asked for.
+struct ReadNow<'a>(&'a dyn Files);
+
+impl Headers for ReadNow<'_> {
+    fn header(&self, source: &Made<dyn Source>, base: &Path) -> Option<Result<Header, String>> {
+        Some(source.item.header(self.0, base).map_err(|error| error.to_string()))
+    }
 }
 
 /// Reads and checks a pipeline.
@@ -66,6 +94,14 @@ pub struct Compilation {
 /// # Errors
 /// When the main file cannot be read.
 pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, String> {
+    compile_with(request, files, &ReadNow(files))
+}
+
+/// Reads and checks a pipeline with another way to the headers of its data.
+///
+/// # Errors
+/// When the main file cannot be read.
+pub fn compile_with(request: &Request, files: &dyn Files, headers: &dyn Headers) -> Result<Compilation, String> {
     let mut loader = Loader::new(files);
     let ast = loader.load_main(&request.path)?;
     loader.check_profiles();
@@ -77,19 +113,26 @@ pub fn compile(request: &Request, files: &dyn Files) -> Result<Compilation, Stri
     }
     let Loader { sources, origins, mut diagnostics, declarations, .. } = loader;
     let base = request.path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let checker = Checker { files, base: &base, sources: &sources, resolved: Vec::new() };
-    let program = checker.check(&declarations, &mut diagnostics);
+    let mut findings = Findings::default();
+    let resolved = Vec::new();
+    let checker = Checker { headers, base: &base, sources: &sources, resolved, findings: &mut findings };
+    let program = checker.check(&declarations, &mut diagnostics).filter(|_| !has_errors(&diagnostics));
+    if let Some(program) = &program {
+        let context = lints::Context::new(program, &declarations, &sources, files);
+        diagnostics.extend(lints::silence(&context, lints::lint_program(&context)));
+    }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span());
     diagnostics.dedup();
-    let program = if has_errors(&diagnostics) { None } else { program };
-    Ok(Compilation { sources, ast: Some(ast), program, diagnostics, origins })
+    cascades::drop_cascades(&sources, &mut diagnostics);
+    Ok(Compilation { sources, ast: Some(ast), program, findings, diagnostics, origins })
 }
 
 struct Checker<'b> {
-    files: &'b dyn Files,
+    headers: &'b dyn Headers,
     base: &'b Path,
     sources: &'b Sources,
     resolved: Vec<ResolvedSetting>,
+    findings: &'b mut Findings,
 }
 
 impl Checker<'_> {
@@ -103,7 +146,7 @@ impl Checker<'_> {
         }
         let data = match declared.data.span {
             Some(section) => data::DataChecker {
-                files: self.files,
+                headers: self.headers,
                 base: self.base,
                 scope: &mut scope,
                 diagnostics,
@@ -122,7 +165,10 @@ impl Checker<'_> {
             None => Classes::Unknown,
         };
 
+        self.find_data(data.as_ref());
+        self.find_lets(declared, &mut scope);
         let (augment, input) = self.augment(declared, &mut scope, data.as_ref(), diagnostics);
+        self.findings.input = input.clone();
         let data_span = declared.data.span.unwrap_or(end);
         let flow = Flow { of: input.clone(), span: data_span, from: "the data".to_owned() };
         let (model, stages, output) = self.model(declared, &mut scope, flow, diagnostics);
@@ -151,7 +197,8 @@ impl Checker<'_> {
         let (data, loss, train) = (data?, loss?, train?);
         let (input, output) = (input?, output?);
         if let Some(of) = &output.of {
-            check_ends(&data, &loss, &metrics, &output, of, diagnostics);
+            let end = ModelEnd { flow: &output, of, stages: &stages, sources: self.sources };
+            check_ends(&data, &loss, &metrics, &end, diagnostics);
         }
         check_batches(&data, &train.0, &stages, &model, diagnostics);
         let early_stop = self.early_stop(&data, &metrics, &train, diagnostics);
@@ -173,6 +220,22 @@ impl Checker<'_> {
             train: training,
             resolved: self.resolved,
         })
+    }
+
+    fn find_data(&mut self, data: Option<&Data>) {
+        let Some(data) = data else { return };
+        self.findings.splits = data.splits.clone();
+        self.findings.columns = data.sources[0].header.columns.clone();
+        self.findings.targets = Some(data.targets);
+    }
+
+    fn find_lets(&mut self, declared: &Declarations, scope: &mut Scope) {
+        for setting in &declared.lets {
+            // Its mistakes are reported where it is used.
+            if let Some(given) = scope.evaluate(&setting.value, &mut Vec::new()) {
+                self.findings.lets.push((setting.name.text.clone(), given.show()));
+            }
+        }
     }
 
     /// Puts the resolved settings in the order of the language.
@@ -214,7 +277,7 @@ impl Checker<'_> {
                 diagnostics.push(Diagnostic::error(NOT_A_CALL, stage.span(), message));
                 continue;
             };
-            let Some(given) = scope.call(call, diagnostics) else { continue };
+            let given = scope.call(call, diagnostics);
             let Some(item) = make_from_table(&given, "augmentation", library::augmentations::ALL, diagnostics) else {
                 flow.of = None;
                 continue;
@@ -223,6 +286,15 @@ impl Checker<'_> {
             if let Some(input) = &flow.of {
                 match item.item.infer(input) {
                     Ok(out) => {
+                        self.findings.wholes.push(program::Stage {
+                            path: format!("augment.{}", made.len()),
+                            text: call.name.text.clone(),
+                            span: item.span,
+                            input: input.clone(),
+                            output: out.clone(),
+                            known: true,
+                            cost: Cost::default(),
+                        });
                         flow = Flow { of: Some(out), span: item.span, from: format!("`{}`", call.name.text) };
                     }
                     Err(error) => {
@@ -252,7 +324,9 @@ impl Checker<'_> {
         let known = flow.of.is_some();
         let out = checker.chain(&section.stages, "model", flow, &mut nodes);
         let stages = std::mem::take(&mut checker.stages);
+        self.findings.wholes.append(&mut checker.wholes);
         self.resolved.append(&mut checker.resolved);
+        self.findings.stages.clone_from(&stages);
         let has_weights = nodes.iter().any(|node| !matches!(node, ModelNode::Keep { .. } | ModelNode::Use { .. }));
         if !has_weights && known {
             let diagnostic =
@@ -391,6 +465,7 @@ impl Checker<'_> {
             let message =
                 format!("a batch of {} cannot be processed in {} equal parts", settings.batch.0, settings.accumulate.0);
             let diagnostic = Diagnostic::error(ACCUMULATE, made.span_of("accumulate"), message)
+                .label("does not divide the batch")
                 .also(made.span_of("batch"), format!("the batch is {}", settings.batch.0))
                 .help("choose a divisor of the batch");
             diagnostics.push(diagnostic);
@@ -448,6 +523,16 @@ impl Checker<'_> {
     }
 }
 
+/// The items that sections read themselves: settings of `train`, splits, normalizations, rules for stopping.
+pub fn entries() -> Vec<Entry> {
+    vec![
+        Entry::new("section", &TrainSettings::SCHEMA),
+        Entry::new("split", &data::SplitItem::SCHEMA),
+        Entry::new("normalization", &data::GivenItem::SCHEMA),
+        Entry::new("stopping rule", &settings::PatienceItem::SCHEMA),
+    ]
+}
+
 /// What an item of a top-level setting is called in messages.
 fn kind_of(setting: &str) -> &'static str {
     match setting {
@@ -503,7 +588,7 @@ fn unknown_setting(name: &Name) -> Diagnostic {
 /// An item's own complaint as a diagnostic.
 fn item_diagnostic<T: ?Sized>(code: Code, error: &ShapeError, made: &Made<T>) -> Diagnostic {
     let span = error.param.map_or(made.span, |param| made.span_of(param));
-    let mut diagnostic = Diagnostic::error(code, span, error.message.clone());
+    let mut diagnostic = Diagnostic::error(code, span, error.message.clone()).label("does not fit");
     if let Some(note) = &error.note {
         diagnostic = diagnostic.note(note.clone());
     }
@@ -513,15 +598,33 @@ fn item_diagnostic<T: ?Sized>(code: Code, error: &ShapeError, made: &Made<T>) ->
     diagnostic
 }
 
+/// What comes out of the model, and from where.
+struct ModelEnd<'a> {
+    flow: &'a Flow,
+    of: &'a Type,
+    stages: &'a [program::Stage],
+    sources: &'a Sources,
+}
+
+impl ModelEnd<'_> {
+    /// The stage that made probabilities of the scores, if the model ends in probabilities.
+    fn probabilities(&self) -> Option<Span> {
+        let made = |stage: &&program::Stage| {
+            stage.output.meaning != Meaning::Features && stage.input.meaning == Meaning::Features
+        };
+        (self.of.meaning != Meaning::Features).then(|| self.stages.iter().rev().find(made).map(|stage| stage.span))?
+    }
+}
+
 /// The model's end against the loss, the metrics and the data's targets.
 fn check_ends(
     data: &Data,
     loss: &Made<dyn Loss>,
     metrics: &[Made<dyn Metric>],
-    output: &Flow,
-    of: &Type,
+    end: &ModelEnd,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
+    let ModelEnd { flow: output, of, .. } = *end;
     let targets = match data.targets {
         TargetType::Classes(classes) => format!("the data has {classes} classes"),
         TargetType::Values(1) => "the data has one number as target".to_owned(),
@@ -531,7 +634,14 @@ fn check_ends(
         let diagnostic = item_diagnostic(LOSS, &error, loss)
             .also(output.span, format!("{} ends the model in {}", output.from, of.show()))
             .also(data.splits[0].span, targets);
-        diagnostics.push(diagnostic);
+        diagnostics.push(match end.probabilities() {
+            Some(span) => {
+                let (edit, text) = lints::edit::remove_stage(end.sources, span);
+                let title = format!("remove `{}`", end.sources.text(span));
+                diagnostic.fix(Applicability::Suggested, title, edit, text)
+            }
+            None => diagnostic,
+        });
         return;
     }
     for metric in metrics {
@@ -589,7 +699,8 @@ fn check_batches(
     });
 }
 
-fn for_each_layer(nodes: &[ModelNode], visit: &mut dyn FnMut(usize, &Made<dyn library::Layer>)) {
+/// Visits every layer of a model with its number.
+pub(crate) fn for_each_layer(nodes: &[ModelNode], visit: &mut dyn FnMut(usize, &Made<dyn library::Layer>)) {
     for node in nodes {
         match node {
             ModelNode::Layer { stage, layer } => visit(*stage, layer),

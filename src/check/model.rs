@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::program::{Join, ModelNode, ResolvedSetting, Stage as StageInfo};
 use super::scope::Scope;
 use super::{Code, Diagnostic};
-use crate::library::{self, Layer, ShapeError, Type};
+use crate::library::{self, Cost, Layer, ShapeError, Type};
 use crate::schema::{Count, FromArg, GivenCall, Made, Origin, unknown_item};
 use crate::source::{Sources, Span};
 use crate::syntax::ast::{BlockDef, Call, Name, Stage};
@@ -20,7 +20,7 @@ const JOIN: Code = Code("E0218");
 const MAX_STAGES: usize = 20_000;
 
 /// Words of the model section that join labels.
-const JOINS: [&str; 3] = ["use", "add", "concat"];
+pub const JOINS: [&str; 3] = ["use", "add", "concat"];
 
 /// Expands and checks the stages of a model.
 pub(super) struct ModelChecker<'a, 'b> {
@@ -30,6 +30,8 @@ pub(super) struct ModelChecker<'a, 'b> {
     pub diagnostics: &'b mut Vec<Diagnostic>,
     pub stages: Vec<StageInfo>,
     pub resolved: Vec<ResolvedSetting>,
+    /// Blocks and repeats as wholes.
+    pub wholes: Vec<StageInfo>,
     labels: Vec<(String, Option<Flow>, Span)>,
     open: Vec<&'a str>,
     full: bool,
@@ -53,8 +55,9 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
         blocks: &'a [BlockDef],
         diagnostics: &'b mut Vec<Diagnostic>,
     ) -> ModelChecker<'a, 'b> {
-        let (stages, resolved, labels, open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        ModelChecker { scope, sources, blocks, diagnostics, stages, resolved, labels, open, full: false }
+        let (stages, resolved, wholes) = (Vec::new(), Vec::new(), Vec::new());
+        let (labels, open) = (Vec::new(), Vec::new());
+        ModelChecker { scope, sources, blocks, diagnostics, stages, resolved, wholes, labels, open, full: false }
     }
 
     /// Checks a chain; the flow after it.
@@ -81,13 +84,14 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
                 self.keep(name, flow.clone(), nodes);
                 flow
             }
-            Stage::Repeat { count, stages, .. } => {
+            Stage::Repeat { count, stages, span } => {
                 let Some(given) = self.scope.evaluate(count, self.diagnostics) else { return unknown(flow) };
                 let Ok(Count(times)) = Count::from_arg(&given) else {
                     let message = format!("`repeat` takes a count, found `{}`", given.show());
                     self.diagnostics.push(Diagnostic::error(BLOCK_ARGUMENT, given.span, message));
                     return unknown(flow);
                 };
+                let (first, before) = (self.stages.len(), flow.clone());
                 let mut flow = flow;
                 for turn in 0..times {
                     if self.full {
@@ -95,6 +99,7 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
                     }
                     flow = self.chain(stages, &format!("{path}.{turn}"), flow, nodes);
                 }
+                self.add_whole(path, "repeat", *span, first, [&before, &flow]);
                 flow
             }
             Stage::Residual { stages, shortcut, span } => {
@@ -135,7 +140,7 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
             "add" => Some(Join::Add),
             other => {
                 let message = format!("branches join by `concat` or `add`, found `{other}`");
-                self.diagnostics.push(Diagnostic::error(JOIN, join.span, message));
+                self.diagnostics.push(Diagnostic::error(JOIN, join.span, message).label("not a way to join"));
                 None
             }
         }
@@ -167,7 +172,6 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
             self.diagnostics.push(unknown_item(&call.name, "layer", names));
             return unknown(flow);
         };
-        let Some(given) = given else { return unknown(flow) };
         let Some(layer) = schema.make(&given, "argument", self.diagnostics) else { return unknown(flow) };
         self.layer(layer, &given, path, flow, nodes)
     }
@@ -200,22 +204,39 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
             origin: Origin::Given(layer.span),
         });
         let stage = self.add_stage(path, &call.name.text, call.span, &flow, out.as_ref());
+        if let (Some(input), Some(_)) = (&flow.of, &out) {
+            self.stages[stage].cost = library::cost(&*layer.item, input);
+        }
         nodes.push(ModelNode::Layer { stage, layer });
         Flow { of: out, span: call.span, from }
     }
 
     fn add_stage(&mut self, path: &str, word: &str, span: Span, input: &Flow, output: Option<&Type>) -> usize {
+        let stage = self.describe(path, word, span, input, output);
+        self.stages.push(stage);
+        self.stages.len() - 1
+    }
+
+    /// Notes what the stages from `first` on amount to.
+    fn add_whole(&mut self, path: &str, word: &str, span: Span, first: usize, [input, output]: [&Flow; 2]) {
+        let mut whole = self.describe(path, word, span, input, output.of.as_ref());
+        whole.cost = self.stages[first..].iter().map(|stage| stage.cost).sum();
+        self.wholes.push(whole);
+    }
+
+    fn describe(&self, path: &str, word: &str, span: Span, input: &Flow, output: Option<&Type>) -> StageInfo {
         let nothing = || Type::features(Vec::new());
         let written = self.sources.text(span);
         let text = if written.len() <= 60 && !written.contains('\n') { written } else { word }.to_owned();
-        self.stages.push(StageInfo {
+        StageInfo {
             path: path.to_owned(),
             text,
             span,
+            known: input.of.is_some() && output.is_some(),
             input: input.of.clone().unwrap_or_else(nothing),
             output: output.cloned().unwrap_or_else(nothing),
-        });
-        self.stages.len() - 1
+            cost: Cost::default(),
+        }
     }
 
     /// `use(a)`, `add(a, …)`, `concat(a, …)`
@@ -297,14 +318,16 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
         let Some(params) = self.block_params(block, call) else { return unknown(flow) };
         self.scope.params.push(params);
         self.open.push(&block.name.text);
+        let (first, before) = (self.stages.len(), flow.clone());
         let flow = self.chain(&block.stages, &format!("{path}.{}", block.name.text), flow, nodes);
         self.open.pop();
         self.scope.params.pop();
+        self.add_whole(path, &block.name.text, call.span, first, [&before, &flow]);
         flow
     }
 
     fn block_params(&mut self, block: &BlockDef, call: &Call) -> Option<BTreeMap<String, crate::schema::Given>> {
-        let given = self.scope.call(call, self.diagnostics)?;
+        let given = self.scope.call(call, self.diagnostics);
         let mut params = BTreeMap::new();
         let mut position = 0;
         let before = self.diagnostics.len();
@@ -339,8 +362,9 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
                 }
                 None => {
                     let message = format!("the block `{}` needs its parameter `{}`", block.name.text, param.text);
-                    let diagnostic =
-                        Diagnostic::error(BLOCK_ARGUMENT, call.span, message).also(param.span, "declared here");
+                    let diagnostic = Diagnostic::error(BLOCK_ARGUMENT, call.span, message)
+                        .label(format!("`{}` is missing", param.text))
+                        .also(param.span, "declared here");
                     self.diagnostics.push(diagnostic);
                 }
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::formats::dataset::Header;
 use crate::library::{
-    Augmentation, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, Source, TargetType, Type,
+    Augmentation, Cost, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, Source, TargetType, Type,
 };
 use crate::schema::{Duration, Made, Origin};
 use crate::source::Span;
@@ -195,6 +195,10 @@ pub struct Stage {
     pub input: Type,
     /// What comes out.
     pub output: Type,
+    /// Whether both types are known; after a mistake they are not, and stand empty.
+    pub known: bool,
+    /// What it costs, for one sample.
+    pub cost: Cost,
 }
 
 /// Which adapters are used.
@@ -276,6 +280,32 @@ impl Program {
     /// Samples of one part of an update.
     pub fn micro_batch(&self) -> usize {
         self.train.batch / self.train.accumulate
+    }
+}
+
+/// What was found out on the way, whether or not a program came of it: what an editor shows.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// The splits with their rows.
+    pub splits: Vec<Split>,
+    /// The columns of the training data, where its file names them.
+    pub columns: Vec<String>,
+    /// What the targets are.
+    pub targets: Option<TargetType>,
+    /// The type of a sample as the model sees it.
+    pub input: Option<Type>,
+    /// The stages of the model, in the order in which they run.
+    pub stages: Vec<Stage>,
+    /// The transforms of `augment`, and each use of a block and each `repeat` as a whole.
+    pub wholes: Vec<Stage>,
+    /// Every `let` with its value as source text.
+    pub lets: Vec<(String, String)>,
+}
+
+impl Findings {
+    /// What runs where this is written, in order: more than one stage in blocks and repeats.
+    pub fn stages_at(&self, span: Span) -> Vec<&Stage> {
+        self.stages.iter().chain(&self.wholes).filter(|stage| stage.span == span && stage.known).collect()
     }
 }
 

@@ -56,7 +56,7 @@ impl<'a> Scope<'a> {
                 let items: Vec<Option<Given>> = items.iter().map(|item| self.evaluate(item, diagnostics)).collect();
                 GivenKind::List(items.into_iter().collect::<Option<Vec<Given>>>()?)
             }
-            ExprKind::Call(call) => GivenKind::Call(self.call(call, diagnostics)?),
+            ExprKind::Call(call) => GivenKind::Call(self.call(call, diagnostics)),
             ExprKind::Negate(inner) => match self.evaluate(inner, diagnostics)?.kind {
                 GivenKind::Number { value, integer, unit } => GivenKind::Number { value: -value, integer, unit },
                 _ => return self.not_a_number(inner, diagnostics),
@@ -66,22 +66,19 @@ impl<'a> Scope<'a> {
         Some(Given { kind, span: expr.span })
     }
 
-    /// A call with its arguments evaluated; `None` if one of them could not be.
-    pub fn call(&mut self, call: &Call, diagnostics: &mut Vec<Diagnostic>) -> Option<GivenCall> {
+    /// A call with its arguments evaluated; those that could not be are [`GivenKind::Unknown`].
+    pub fn call(&mut self, call: &Call, diagnostics: &mut Vec<Diagnostic>) -> GivenCall {
         let mut args = Vec::new();
-        let mut complete = true;
         for arg in &call.args {
-            match self.evaluate(&arg.value, diagnostics) {
-                Some(given) => args.push((arg.name.clone(), given)),
-                None => complete = false,
-            }
+            let unknown = Given { kind: GivenKind::Unknown, span: arg.value.span };
+            args.push((arg.name.clone(), self.evaluate(&arg.value, diagnostics).unwrap_or(unknown)));
         }
-        complete.then(|| GivenCall { name: call.name.clone(), args, span: call.span })
+        GivenCall { name: call.name.clone(), args, span: call.span }
     }
 
     fn word(&mut self, word: &str, expr: &Expr, diagnostics: &mut Vec<Diagnostic>) -> Option<GivenKind> {
         if let Some(given) = self.params.last().and_then(|params| params.get(word)) {
-            return Some(given.kind.clone());
+            return (!matches!(given.kind, GivenKind::Unknown)).then(|| given.kind.clone());
         }
         let lets: &'a [Setting] = self.lets;
         if let Some(binding) = lets.iter().find(|binding| binding.name.text == word) {
@@ -106,7 +103,8 @@ impl<'a> Scope<'a> {
                 Classes::None => {
                     let message = "`classes` is the number of classes, and the data has numbers as targets";
                     let help = "write the number of outputs, such as `linear(1)`, or `task = classes` in the data";
-                    diagnostics.push(Diagnostic::error(NO_CLASSES, expr.span, message).help(help));
+                    let diagnostic = Diagnostic::error(NO_CLASSES, expr.span, message).label("there are no classes");
+                    diagnostics.push(diagnostic.help(help));
                     None
                 }
             };

@@ -29,6 +29,11 @@ words! {
 item! {
     /// How the training runs.
     ///
+    /// After it, the test split is measured: with the weights of the best epoch where `early_stop` is set, else with those
+    /// of the last. `checkpoints/` of the run keeps both, `best.safetensors` and `last.safetensors`; `nnoptc eval RUN`
+    /// measures either. The best epoch is the one with the best `val.accuracy` (or `val.loss` where no accuracy is
+    /// measured); without a `val` split, that of the training.
+    ///
     /// ```nnopt
     /// train { epochs = 20 }
     /// ```
@@ -47,7 +52,7 @@ item! {
         precision: Precision = Precision::F32,
         /// Which devices train.
         devices: DevicesArg = DevicesArg(Devices::Auto),
-        /// When training stops early.
+        /// When training stops early; the best weights are restored then.
         early_stop: Option<Patience> = None,
         /// The seed of everything random.
         seed: u64 = 0,

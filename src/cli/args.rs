@@ -30,7 +30,8 @@ Exit codes: 0 done; 1 diagnostics, or a run that ended without its goal; 2 usage
 /// Options of all commands.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// How diagnostics and events are written: for people, one line each, or JSON on stdout, one object a line
+    /// How diagnostics are written: for people, one line each, or on stdout for programs; JSON is one object a line and
+    /// covers the events of a run too, SARIF is one 2.1.0 log, `github` marks lines of a change in GitHub Actions
     #[arg(long, global = true, value_enum, default_value_t = MessageFormat::Human, value_name = "FORMAT")]
     #[arg(hide_possible_values = false)]
     pub message_format: MessageFormat,
@@ -54,6 +55,10 @@ pub enum MessageFormat {
     Short,
     /// One JSON object a line, on stdout.
     Json,
+    /// One SARIF 2.1.0 log, on stdout.
+    Sarif,
+    /// Workflow commands of GitHub Actions, on stdout.
+    Github,
 }
 
 /// When to use colour.
@@ -82,10 +87,14 @@ pub enum Command {
     Emit(Emit),
     /// List the devices that can train
     Devices(Devices),
+    /// Rewrite pipelines in the one canonical style
+    Fmt(Fmt),
     /// Explain a diagnostic's code, or a layer, loss, optimizer or other item
     Explain(Explain),
     /// Write a starter pipeline
     New(New),
+    /// Serve an editor with the Language Server Protocol over stdin and stdout
+    Lsp(Lsp),
 }
 
 /// A pipeline, and what is changed in it from outside.
@@ -113,6 +122,9 @@ pub struct Check {
     /// Apply the profile of this name
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
+    /// Write what can be mended without asking into the files, then check again
+    #[arg(long)]
+    pub fix: bool,
     /// Let warnings fail the check too
     #[arg(long, value_enum, value_name = "WHAT")]
     pub deny: Option<Deny>,
@@ -229,12 +241,34 @@ pub struct Devices {
     pub check: bool,
 }
 
+/// `nnoptc fmt`
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// The pipelines; `-` reads one from stdin and writes it to stdout
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write nothing; exit with 1 if a file is not in canonical style
+    #[arg(long)]
+    pub check: bool,
+    /// Write nothing but the differences, to stdout; exit with 1 if there are any
+    #[arg(long)]
+    pub diff: bool,
+}
+
 /// `nnoptc explain`
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A code such as `E0301`, or an item such as `conv2d`; without it, all are listed
+    /// A code such as `E0301`, a lint such as `no_normalization`, or an item such as `conv2d`; without it, all are listed
     #[arg(value_name = "CODE|ITEM")]
     pub topic: Option<String>,
+}
+
+/// `nnoptc lsp`
+#[derive(Debug, Args)]
+pub struct Lsp {
+    /// Accepted, as many editors give it; there is no other way
+    #[arg(long, hide = true)]
+    pub stdio: bool,
 }
 
 /// `nnoptc new`

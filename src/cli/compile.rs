@@ -1,5 +1,7 @@
 //! What most commands begin with: compile a pipeline and show what is said about it.
 
+use std::time::Instant;
+
 use crate::check::program::Program;
 use crate::check::{Compilation, Request, compile};
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
@@ -15,17 +17,28 @@ pub fn compile_and_show(request: &Request, output: &Output) -> Result<Compilatio
     compile_from(request, &Disk, output)
 }
 
-/// Compiles a pipeline from these files and shows what is said about it.
+/// Compiles a pipeline from these files and shows what is said about it; advice is for `check`, and for `--verbose`.
 pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Result<Compilation, Failure> {
+    let began = Instant::now();
     let compilation = compile(request, files)
         .map_err(|reason| Failure::world(format!("could not read `{}`: {reason}", request.path.display())))?;
-    show(&compilation.sources, &compilation.diagnostics, output)?;
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    output.detail(format!("checked `{}` in {took:.1} ms", request.path.display()));
+    let mut said = compilation.diagnostics.clone();
+    said.retain(|diagnostic| output.verbose || diagnostic.severity != Severity::Advice);
+    show(&compilation.sources, &said, output)?;
+    explained(&compilation, request)?;
+    Ok(compilation)
+}
+
+/// Where there is no program, diagnostics say why.
+pub fn explained(compilation: &Compilation, request: &Request) -> Result<(), Failure> {
     if compilation.program.is_none() && !has_errors(&compilation.diagnostics) {
         let message = format!("`{}` could not be compiled, and no mistake in it was found", request.path.display());
         let failure = Failure { exit: Exit::Failed, message, help: None };
         return Err(failure.help("this is a mistake of nnoptc; report it with the pipeline"));
     }
-    Ok(compilation)
+    Ok(())
 }
 
 /// Compiles for a command that needs a program; `None` where the diagnostics have said why there is none.
@@ -34,26 +47,38 @@ pub fn program(request: &Request, output: &Output) -> Result<Option<(Compilation
     Ok(compilation.program.take().map(|program| (compilation, program)))
 }
 
-/// Shows diagnostics in the format that was asked for. With `--quiet`, warnings are left out.
+/// Shows diagnostics in the format that was asked for. With `--quiet`, only errors are shown.
 pub fn show(sources: &Sources, diagnostics: &[Diagnostic], output: &Output) -> Result<(), Failure> {
-    let wanted = |diagnostic: &&Diagnostic| !output.quiet || diagnostic.severity == Severity::Error;
-    let shown: Vec<Diagnostic> = diagnostics.iter().filter(wanted).cloned().collect();
-    if shown.is_empty() {
+    let shown = wanted(diagnostics, output);
+    let format = format(output);
+    // A SARIF log says that nothing was found by having no results.
+    if shown.is_empty() && format != Format::Sarif {
         return Ok(());
     }
-    let format = match output.format {
-        MessageFormat::Human => Format::Human,
-        MessageFormat::Short => Format::Short,
-        MessageFormat::Json => Format::Json,
-    };
     let mut text = Vec::new();
     diagnostics::render(&shown, sources, format, output.color, &mut text)
         .map_err(|error| Failure::world(format!("could not render diagnostics: {error}")))?;
     let text = String::from_utf8_lossy(&text);
-    if format == Format::Json {
+    if format.is_for_programs() {
         return output.data(&text);
     }
     output.complain(text.trim_end());
     output.detail("`nnoptc explain CODE` says more about a code");
     Ok(())
+}
+
+/// The diagnostics that are to be shown.
+pub fn wanted(diagnostics: &[Diagnostic], output: &Output) -> Vec<Diagnostic> {
+    let wanted = |diagnostic: &&Diagnostic| !output.quiet || diagnostic.severity == Severity::Error;
+    diagnostics.iter().filter(wanted).cloned().collect()
+}
+
+fn format(output: &Output) -> Format {
+    match output.format {
+        MessageFormat::Human => Format::Human,
+        MessageFormat::Short => Format::Short,
+        MessageFormat::Json => Format::Json,
+        MessageFormat::Sarif => Format::Sarif,
+        MessageFormat::Github => Format::Github,
+    }
 }

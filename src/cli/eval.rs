@@ -11,7 +11,7 @@ use crate::formats::files::{Disk, Files};
 use crate::report::folder::CHECKPOINTS;
 use crate::report::progress::figure;
 use crate::train::checkpoint;
-use crate::train::device::open_session;
+use crate::train::device::{fusion, open_session};
 use crate::train::evaluate::evaluate;
 use crate::train::initialize::initialize;
 use crate::train::prepare::{evaluation_specs, prepare_steps};
@@ -64,7 +64,7 @@ fn measure(
     let Some(program) = compilation.program.take() else { return Ok(Exit::Failed) };
     let split = choose_split(args.split.as_deref(), &program)?;
 
-    let prepared = prepare_steps(&program, &evaluation_specs(&program, &split));
+    let prepared = prepare_steps(&program, &evaluation_specs(&program, &split), fusion(&program));
     let path = weights(&program);
     let world = |error: &dyn std::error::Error| Failure::from_error(error);
     let (snapshot, meta) = checkpoint::load(&path, &prepared.states, false).map_err(|error| world(&error))?;

@@ -1,12 +1,12 @@
-//! `nnoptc explain`: the long text on a diagnostic's code or an item of the language.
+//! `nnoptc explain`: the long text on a diagnostic's code, an item of the language, a section or a setting.
 
 use std::fmt::Write;
 
+use crate::check::lints::{LINTS, lint};
+use crate::check::reference::{Topic, topics};
 use crate::diagnostic::did_you_mean;
 use crate::explain::{PAGES, page};
-use crate::library;
-use crate::library::reference::{markdown, summary};
-use crate::schema::Schema;
+use crate::library::reference::{Entry, entries};
 
 use super::args::Explain;
 use super::output::{Exit, Failure, Output};
@@ -15,7 +15,7 @@ use super::output::{Exit, Failure, Output};
 struct Item {
     kind: &'static str,
     name: &'static str,
-    summary: &'static str,
+    summary: String,
     page: String,
 }
 
@@ -25,16 +25,19 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
         output.data(&list())?;
         return Ok(Exit::Done);
     };
-    if let Some(page) = page(topic) {
+    // A lint has a name beside its code.
+    let code = lint(topic).map_or(topic.as_str(), |lint| lint.code.0);
+    if let Some(page) = page(code) {
         output.data(&page.markdown())?;
         return Ok(Exit::Done);
     }
     let items = items();
     let found: Vec<&Item> = items.iter().filter(|item| item.name == topic).collect();
     if found.is_empty() {
-        let known = items.iter().map(|item| item.name).chain(PAGES.iter().map(|page| page.code));
+        let codes = PAGES.iter().map(|page| page.code).chain(LINTS.iter().map(|lint| lint.name));
+        let known = items.iter().map(|item| item.name).chain(codes);
         let failure = Failure::usage(format!("nothing is known of `{topic}`"));
-        let wanted = if topic.starts_with(['e', 'E']) { topic.to_uppercase() } else { topic.clone() };
+        let wanted = if topic.starts_with(['e', 'E', 'w', 'W']) { topic.to_uppercase() } else { topic.clone() };
         let close = did_you_mean(topic, known.clone()).or_else(|| did_you_mean(&wanted, known));
         return Err(match close {
             Some(close) => failure.help(format!("a similar topic is `{close}`")),
@@ -47,27 +50,16 @@ pub fn execute(args: &Explain, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// All items, by kind, in the order of the reference.
+/// All items, sections and settings, by kind, in the order of the reference.
 fn items() -> Vec<Item> {
-    fn of<T: ?Sized>(kind: &'static str, table: &[&'static Schema<T>], items: &mut Vec<Item>) {
-        items.extend(table.iter().map(|schema| Item {
-            kind,
-            name: schema.name,
-            summary: summary(schema),
-            page: markdown(schema),
-        }));
-    }
-    let mut items = Vec::new();
-    of("source", library::sources::ALL, &mut items);
-    of("augmentation", library::augmentations::ALL, &mut items);
-    of("layer", library::layers::ALL, &mut items);
-    of("loss", library::losses::ALL, &mut items);
-    of("regularizer", library::regularizers::ALL, &mut items);
-    of("optimizer", library::optimizers::ALL, &mut items);
-    of("schedule", library::schedules::ALL, &mut items);
-    of("metric", library::metrics::ALL, &mut items);
-    of("initializer", library::initializers::ALL, &mut items);
-    items
+    let of_entry = |entry: Entry| Item {
+        kind: entry.kind,
+        name: entry.name,
+        summary: entry.summary().to_owned(),
+        page: entry.markdown(),
+    };
+    let of_topic = |topic: Topic| Item { kind: topic.kind, name: topic.name, summary: topic.summary, page: topic.page };
+    entries().into_iter().map(of_entry).chain(topics().into_iter().map(of_topic)).collect()
 }
 
 fn list() -> String {
@@ -92,6 +84,9 @@ fn list() -> String {
 fn plural(kind: &str) -> String {
     match kind {
         "loss" => "losses".to_owned(),
+        "setting of data" | "setting of train" | "value of a split" | "value of normalize" | "value of early_stop" => {
+            kind.replacen("setting", "settings", 1).replacen("value", "values", 1)
+        }
         _ => format!("{kind}s"),
     }
 }

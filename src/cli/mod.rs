@@ -7,6 +7,8 @@ mod devices;
 mod emit;
 mod eval;
 mod explain;
+mod fmt;
+mod lsp;
 mod new;
 mod output;
 mod plan;
@@ -47,7 +49,9 @@ fn dispatch(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::execute(args, output),
         Command::Emit(args) => emit::execute(args, output),
         Command::Devices(args) => devices::execute(args, output),
+        Command::Fmt(args) => fmt::execute(args, output),
         Command::Explain(args) => explain::execute(args, output),
+        Command::Lsp(_) => lsp::execute(output),
         Command::New(args) => new::execute(args, output),
     }
 }

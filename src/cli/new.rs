@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::New;
 use super::output::{Exit, Failure, Output};
+use crate::syntax::format::format;
 
 const PIPELINE: &str = include_str!("new/starter.nnopt");
 const DATA: &str = include_str!("new/starter.csv");
@@ -29,7 +30,9 @@ pub fn execute(args: &New, output: &Output) -> Result<Exit, Failure> {
         }
     }
     write_new(&data, DATA)?;
-    write_new(&pipeline, &PIPELINE.replace("starter.csv", &format!("{stem}.csv")))?;
+    // The name moves the comments after it.
+    let text = format(0, &PIPELINE.replace("starter.csv", &format!("{stem}.csv")));
+    write_new(&pipeline, &text.unwrap_or_else(|_| unreachable!("the starter has no mistakes")))?;
     output.say(format!("wrote {} and {}", pipeline.display(), data.display()));
     output.say(format!("train it with `nnoptc run {}`", pipeline.display()));
     Ok(Exit::Done)

@@ -2,6 +2,7 @@
 
 use crate::check::Request;
 use crate::report::{overview, resolved};
+use crate::train::device::fusion;
 use crate::train::prepare::prepare;
 
 use super::args::Plan;
@@ -13,7 +14,7 @@ pub fn execute(args: &Plan, output: &Output) -> Result<Exit, Failure> {
     let Some((compilation, program)) = program(&Request::from(&args.pipeline), output)? else {
         return Ok(Exit::Failed);
     };
-    let prepared = prepare(&program);
+    let prepared = prepare(&program, fusion(&program));
     let parts = [
         resolved::listing(&program, &compilation.sources),
         overview::layers(&program),

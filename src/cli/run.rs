@@ -1,6 +1,7 @@
 //! `nnoptc run`: trains a pipeline and leaves a run folder.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use crate::report::folder::{Folder, FolderError, PIPELINE, RESOLVED, epoch_objec
 use crate::report::progress::{Progress, figure};
 use crate::report::resolved;
 use crate::report::table::{Align, Table, bytes, duration, scaled};
-use crate::train::device::open_session;
+use crate::train::device::{fusion, open_session};
 use crate::train::events::{Event, Observer, Status, Summary};
 use crate::train::prepare::prepare;
 
@@ -24,6 +25,7 @@ use super::signals::Signals;
 
 /// Compiles, trains, and reports.
 pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
+    let began = Instant::now();
     let mut request = Request::from(&args.pipeline);
     request.sets.extend(args.device.as_deref().map(device_setting));
     let mut compilation = compile_and_show(&request, output)?;
@@ -40,24 +42,24 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
         .and_then(|()| folder.write(crate::report::folder::COMMAND, &record.to_text()));
     written.map_err(folder_failure)?;
     output.detail(format!("the run folder is `{}`", folder.path().display()));
-    let result = train(&program, &mut folder, args, output);
+    let result = train(&program, &mut folder, args, began, output);
     if result.is_err() && !folder.has_figures() {
         folder.discard();
     }
     result
 }
 
-fn train(program: &Program, folder: &mut Folder, args: &Run, output: &Output) -> Result<Exit, Failure> {
+fn train(program: &Program, folder: &mut Folder, args: &Run, began: Instant, output: &Output) -> Result<Exit, Failure> {
     let signals = Signals::listen().map_err(|error| Failure::world(format!("could not listen to signals: {error}")))?;
     let loaded = load(program, &Disk).map_err(|error| Failure::from_error(&error))?;
-    let prepared = prepare(program);
+    let prepared = prepare(program, fusion(program));
     let threads = args.threads.map(usize::from);
     let mut session =
         open_session(program, &prepared, &loaded, threads).map_err(|error| Failure::from_error(&error))?;
     let checkpoints = folder.checkpoints();
     let json = output.format == MessageFormat::Json;
     let progress = Progress::new(output.terminal && !json, output.quiet || json);
-    let mut watch = Watch { folder: &mut *folder, progress, signals: &signals, output, json, failure: None };
+    let mut watch = Watch { folder: &mut *folder, progress, signals: &signals, output, json, began, failure: None };
     let result = crate::train::run::run(program, &prepared, &loaded, session.as_mut(), Some(&checkpoints), &mut watch);
     watch.progress.finish();
     let failure = watch.failure.take();
@@ -111,12 +113,18 @@ struct Watch<'a> {
     signals: &'a Signals,
     output: &'a Output,
     json: bool,
+    /// When the command began.
+    began: Instant,
     failure: Option<FolderError>,
 }
 
 impl Observer for Watch<'_> {
     fn event(&mut self, event: &Event) {
         self.progress.show(event);
+        if let Event::Start { .. } = event {
+            let took = self.began.elapsed().as_secs_f64();
+            self.output.detail(format!("the first step begins {took:.3} s after the command"));
+        }
         if let Event::Epoch(record) = event {
             let object = epoch_object(record);
             if let Err(error) = self.folder.append(&object) {

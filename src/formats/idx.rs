@@ -56,6 +56,12 @@ pub fn header(files: &dyn Files, path: &Path, options: &IdxOptions) -> Result<He
     Ok(dataset.header())
 }
 
+/// The labels alone.
+pub fn targets(files: &dyn Files, path: &Path, options: &IdxOptions) -> Result<Targets, FormatError> {
+    let (_, labels) = locate(files, path, options)?;
+    read_targets(files, &labels)
+}
+
 /// Images and labels; bytes stay bytes, other elements become `f32`.
 pub fn load(files: &dyn Files, path: &Path, options: &IdxOptions) -> Result<Dataset, FormatError> {
     let (images, labels) = locate(files, path, options)?;

@@ -53,6 +53,12 @@ pub fn header(files: &dyn Files, root: &Path, options: &ImageFolderOptions) -> R
     Ok(dataset(root, listing, sample_shape, Vec::new()).header())
 }
 
+/// The classes alone, from the names of the files.
+pub fn targets(files: &dyn Files, root: &Path) -> Result<Targets, FormatError> {
+    let listing = list(files, root)?;
+    Ok(Targets::Classes { labels: listing.labels, names: listing.names })
+}
+
 /// The images as bytes `[C, H, W]`; classes are the subfolders with images, sorted by name.
 ///
 /// Resizing is bilinear over the area that a pixel covers (antialiased). Colour becomes gray by luminance.

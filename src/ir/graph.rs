@@ -191,6 +191,20 @@ impl Graph {
         (0..self.nodes.len() as u32).map(Value)
     }
 
+    /// Operations of a value that is a product or a convolution, two for each multiply-add; 0 for all others.
+    pub fn flops(&self, value: Value) -> u64 {
+        let node = self.node(value);
+        let each = match &node.op {
+            Op::MatMul { transpose_a, .. } => {
+                let left = self.shape(node.operands[0]);
+                if *transpose_a { left[0] } else { left[1] }
+            }
+            Op::Conv2d(g) => g.channels / g.groups * g.kernel[0] * g.kernel[1],
+            _ => 0,
+        };
+        2 * (count(&node.shape) * each) as u64
+    }
+
     /// How many nodes and updates use each value.
     pub fn use_counts(&self) -> Vec<u32> {
         let mut counts = vec![0; self.nodes.len()];

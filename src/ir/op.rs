@@ -29,9 +29,10 @@ impl DType {
 pub enum ReduceKind {
     /// The sum.
     Sum,
-    /// The largest value.
+    /// The largest value; NaN where there is one, since NaN counts as larger than all numbers. Without gradient.
     Max,
-    /// The position of the largest value along the one reduced axis, the first of equals; `u32`.
+    /// The position of the largest value along the one reduced axis, the first of equals; `u32`. NaN counts as larger
+    /// than all numbers, so that the first NaN wins. Without gradient.
     ArgMax,
 }
 
@@ -117,7 +118,8 @@ pub enum Op {
     // Element-wise.
     /// `f(x)`
     Unary(Unary),
-    /// `f(a, b)`, same. Comparisons give 1.0 or 0.0.
+    /// `f(a, b)`, same. Comparisons give 1.0 or 0.0, and 0.0 where an operand is NaN; `u32` has all functions but
+    /// [`Binary::Divide`] and wraps.
     Binary(Binary),
     /// `condition, a, b`, same: `a` where the condition is not 0, else `b`.
     Select,
@@ -194,9 +196,10 @@ pub enum Op {
     Conv2dWeightGrad(ConvGeometry),
 
     // Pooling.
-    /// `x [N, C, H, W]` → the largest of each window.
+    /// `x [N, C, H, W]` → the largest of each window; NaN where there is one.
     MaxPool(PoolGeometry),
-    /// `x`, `grad` of the output → gradient of `x`; goes to the first largest of each window.
+    /// `x`, `grad` of the output → gradient of `x`; goes to the first largest of each window, a NaN
+    /// counting as larger than all numbers.
     MaxPoolGrad(PoolGeometry),
     /// `x` → the mean of each window, padding counted (PyTorch's `count_include_pad`).
     AvgPool(PoolGeometry),

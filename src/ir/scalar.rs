@@ -51,11 +51,11 @@ pub enum Binary {
     Subtract,
     /// `a · b`
     Multiply,
-    /// `a / b`
+    /// `a / b`; of `f32` only.
     Divide,
-    /// The larger; of two NaN-free numbers.
+    /// The larger. Of a number and NaN an executor may give either: operands that may be NaN are tested before.
     Max,
-    /// The smaller; of two NaN-free numbers.
+    /// The smaller. Of a number and NaN an executor may give either: operands that may be NaN are tested before.
     Min,
     /// 1 where `a < b`, else 0.
     Less,
@@ -265,17 +265,20 @@ impl Binary {
     }
 }
 
-/// The error function to about 1e-15: its series near 0, the continued fraction of `erfc` beyond.
+/// The error function to a relative error of about 2e-15: a series near 0, the continued fraction of `erfc` beyond.
+///
+/// The series is `2/√π · e^(−x²) · Σ 2ⁿx²ⁿ⁺¹/(2n + 1)!!` (Abramowitz and Stegun, 7.1.6): no term is negative, so nothing
+/// cancels, as it would in Taylor's near 3.
 fn erf(x: f64) -> f64 {
     let a = x.abs();
     let value = if a < 3.0 {
-        let (mut term, mut sum, mut n) = (a, a, 0.0);
-        while term.abs() > 1e-18 * sum.abs() {
-            n += 1.0;
-            term *= -a * a / n;
-            sum += term / (2.0 * n + 1.0);
+        let (mut term, mut sum, mut odd) = (a, a, 1.0);
+        while term > 1e-17 * sum {
+            odd += 2.0;
+            term *= 2.0 * a * a / odd;
+            sum += term;
         }
-        sum * std::f64::consts::FRAC_2_SQRT_PI
+        sum * (-a * a).exp() * std::f64::consts::FRAC_2_SQRT_PI
     } else if a < 6.0 {
         let fraction = (1..=60).rev().fold(a, |tail, k| a + f64::from(k) / 2.0 / tail);
         1.0 - (-a * a).exp() / (fraction * std::f64::consts::PI.sqrt())
@@ -283,4 +286,30 @@ fn erf(x: f64) -> f64 {
         1.0
     };
     if x.is_nan() { x } else { value.copysign(x) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Unary;
+
+    #[test]
+    fn the_error_function_is_known_to_its_last_digits() {
+        // From mpmath 1.3 with 40 digits.
+        #[rustfmt::skip]
+        let known = [
+            (1e-300, 1.1283791670955126e-300), (1e-8, 1.1283791670955126e-8), (0.1, 0.1124629160182849),
+            (0.5, 0.5204998778130465), (1.0, 0.8427007929497149), (1.5, 0.9661051464753107),
+            (2.0, 0.9953222650189527), (2.5, 0.999593047982555), (2.9, 0.9999589021219005),
+            (2.999, 0.9999777698314002), (3.0, 0.9999779095030014), (3.5, 0.9999992569016277),
+            (4.0, 0.9999999845827421), (5.0, 0.9999999999984625), (5.9, 0.9999999999999999), (7.0, 1.0),
+            (f64::INFINITY, 1.0),
+        ];
+        for (x, value) in known {
+            for (x, value) in [(x, value), (-x, -value)] {
+                let found = Unary::Erf.value(x);
+                assert!(((found - value) / value).abs() <= 2.5e-15, "erf({x}) = {value:e}, found {found:e}");
+            }
+        }
+        assert!(Unary::Erf.value(f64::NAN).is_nan() && Unary::Erf.value(0.0) == 0.0);
+    }
 }

@@ -16,11 +16,11 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::formats::dataset::{Dataset, Header};
+use crate::formats::dataset::{Dataset, Header, Targets};
 use crate::formats::error::FormatError;
 use crate::formats::files::Files;
 use crate::ir::graph::{Init, StateInfo, StateKind};
-use crate::ir::{Builder, DType, Shape, StateId, Value};
+use crate::ir::{Builder, DType, Shape, StateId, States, Value};
 use crate::schema::Duration;
 
 /// What the numbers of a value mean, so that losses can tell logits from probabilities.
@@ -94,6 +94,24 @@ impl ShapeError {
     }
 }
 
+/// What kind of work a layer does; lints ask for it, since they know no item by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Multiplies by learned weights.
+    Weights,
+    /// Bends each number.
+    Activation {
+        /// Whether large inputs give nearly no gradient.
+        saturates: bool,
+    },
+    /// Brings numbers to mean 0 and variance 1.
+    Normalization,
+    /// Zeroes a random share.
+    Dropout,
+    /// Anything else: pooling, other shapes.
+    Other,
+}
+
 /// A layer of the model.
 pub trait Layer: std::fmt::Debug {
     /// The type of the result for an input type.
@@ -111,6 +129,45 @@ pub trait Layer: std::fmt::Debug {
     fn regularization(&self) -> Option<&dyn Regularizer> {
         None
     }
+
+    /// What kind of work it does.
+    fn role(&self) -> Role {
+        Role::Other
+    }
+
+    /// Whether the result is the input itself, always.
+    fn changes_nothing(&self, _input: &Type) -> bool {
+        false
+    }
+}
+
+/// What a layer costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Trained numbers.
+    pub parameters: u64,
+    /// Operations of products and convolutions on one sample, two for each multiply-add.
+    pub flops: u64,
+}
+
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Cost>>(costs: I) -> Cost {
+        costs.fold(Cost::default(), |a, b| Cost { parameters: a.parameters + b.parameters, flops: a.flops + b.flops })
+    }
+}
+
+/// The cost of a layer on an input of this type, which it has inferred a result for.
+pub fn cost(layer: &dyn Layer, input: &Type) -> Cost {
+    let mut graph = Builder::new(States::default());
+    let shape: Shape = std::iter::once(1).chain(input.shape.iter().copied()).collect();
+    let value = graph.input("input", &shape, DType::F32);
+    let mut model = ModelBuilder::new(graph, false);
+    layer.lower(&mut model, value);
+    let states = model.graph.states.infos().iter();
+    let parameters =
+        states.filter(|info| info.kind == StateKind::Weight).map(|info| info.shape.iter().product::<usize>() as u64).sum();
+    let graph = &model.graph.graph;
+    Cost { parameters, flops: graph.values().map(|value| graph.flops(value)).sum() }
 }
 
 /// What a model is lowered into: the graph, and where in the model we are.
@@ -211,6 +268,16 @@ pub enum TargetType {
 
 /// A loss.
 pub trait Loss: std::fmt::Debug {
+    /// Whether it compares numbers by their difference, and so has no use for probabilities.
+    fn is_regression(&self) -> bool {
+        false
+    }
+
+    /// Whether each class counts with a weight of its own; `None` where it knows no classes.
+    fn weighs_classes(&self) -> Option<bool> {
+        None
+    }
+
     /// Whether the loss takes this output of the model and these targets.
     fn check(&self, output: &Type, targets: TargetType) -> Result<(), ShapeError>;
 
@@ -220,6 +287,16 @@ pub trait Loss: std::fmt::Debug {
 
 /// A penalty on weights.
 pub trait Regularizer: std::fmt::Debug {
+    /// The factor of the squared penalty; 0 where it has none.
+    fn squared(&self) -> f64 {
+        0.0
+    }
+
+    /// Whether it is always 0.
+    fn changes_nothing(&self) -> bool {
+        false
+    }
+
     /// The penalty of one weight tensor, a scalar.
     fn penalty(&self, graph: &mut Builder, weight: Value) -> Value;
 }
@@ -291,8 +368,34 @@ impl UpdateBuilder<'_> {
     }
 }
 
+/// How an optimizer draws weights to 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decay {
+    /// Not at all.
+    None,
+    /// By adding so many times the weight to the gradient.
+    Coupled(f64),
+    /// By taking away so large a share of the weight, times the learning rate, beside the gradient's step.
+    Decoupled(f64),
+}
+
 /// A rule by which gradients change weights.
 pub trait Optimizer: std::fmt::Debug {
+    /// The lowest and the highest learning rate that are usual.
+    fn usual_rates(&self) -> [f64; 2] {
+        [0.0, f64::INFINITY]
+    }
+
+    /// Whether each weight's step is divided by the size of its own gradients.
+    fn is_adaptive(&self) -> bool {
+        false
+    }
+
+    /// How it draws weights to 0.
+    fn decay(&self) -> Decay {
+        Decay::None
+    }
+
     /// The learning rate before the schedule.
     fn learning_rate(&self) -> f64;
 
@@ -325,6 +428,21 @@ pub trait Schedule: std::fmt::Debug {
     /// For so long the rate rises linearly from nearly 0.
     fn warmup(&self) -> Duration;
 
+    /// Whether the rate is meant to stay.
+    fn is_constant(&self) -> bool {
+        false
+    }
+
+    /// After so many updates, given by the user, the rate has arrived where it stays.
+    fn length(&self, _run: &RunShape) -> Option<u64> {
+        None
+    }
+
+    /// The rate at which it is meant to arrive.
+    fn target(&self) -> Option<f64> {
+        None
+    }
+
     /// The rate with warm-up: in its first `W` updates, update `t` has the share `(t + 1)/W` of [`Schedule::rate`].
     fn learning_rate(&self, base: f64, step: u64, run: &RunShape) -> f64 {
         let warmup = self.warmup().steps(run.steps_per_epoch);
@@ -344,6 +462,16 @@ pub trait Initializer: std::fmt::Debug {
 pub trait Augmentation: std::fmt::Debug {
     /// The image type after the transform; images are `[C, H, W]`.
     fn infer(&self, input: &Type) -> Result<Type, ShapeError>;
+
+    /// Whether left and right may change places.
+    fn mirrors(&self) -> bool {
+        false
+    }
+
+    /// Whether no image is ever changed.
+    fn changes_nothing(&self, _input: &Type) -> bool {
+        false
+    }
 
     /// For each pixel of the transformed image, where it comes from in the image before.
     fn lower(&self, images: &mut ImageBuilder, input: [usize; 2], output: [usize; 2], at: Coordinates) -> Coordinates;
@@ -451,4 +579,28 @@ pub trait Source: std::fmt::Debug {
     /// # Errors
     /// When a file is missing or malformed.
     fn load(&self, files: &dyn Files, base: &Path) -> Result<Dataset, FormatError>;
+
+    /// Everything, if that is little; lints look at it.
+    fn glance(&self, files: &dyn Files, base: &Path, header: &Header) -> Option<Dataset> {
+        let elements = header.rows.saturating_mul(header.sample_shape.iter().product());
+        if elements <= MAX_GLANCE { self.load(files, base).ok() } else { None }
+    }
+
+    /// How many samples each class has, if that can be counted quickly.
+    fn class_counts(&self, files: &dyn Files, base: &Path, header: &Header) -> Option<Vec<u64>> {
+        count_classes(&self.glance(files, base, header)?.targets)
+    }
+}
+
+/// More elements than this take longer to read than a check may.
+const MAX_GLANCE: usize = 1 << 17;
+
+/// How many samples each class has.
+pub fn count_classes(targets: &Targets) -> Option<Vec<u64>> {
+    let Targets::Classes { labels, names } = targets else { return None };
+    let mut counts = vec![0; names.len()];
+    for label in labels {
+        *counts.get_mut(*label as usize)? += 1;
+    }
+    Some(counts)
 }

@@ -90,6 +90,20 @@ pub enum Instr {
     Product,
 }
 
+impl Instr {
+    /// Visits the registers that it reads.
+    pub fn for_operands(&mut self, mut visit: impl FnMut(&mut Reg)) {
+        match self {
+            Instr::Load(load) => load.access.indirect.iter_mut().for_each(|(reg, _)| visit(reg)),
+            Instr::Float(_) | Instr::Word(_) | Instr::Position { .. } | Instr::Product => {}
+            Instr::Unary(_, x) | Instr::ToWord(x) | Instr::ToFloat(x) => visit(x),
+            Instr::Binary(_, a, b) => [a, b].into_iter().for_each(visit),
+            Instr::Select(condition, a, b) => [condition, a, b].into_iter().for_each(visit),
+            Instr::Random { operands, .. } => operands.iter_mut().for_each(visit),
+        }
+    }
+}
+
 /// A straight program run for each position of an iteration space.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Body {

@@ -5,6 +5,7 @@ mod fuse;
 mod inline;
 pub mod kernel;
 mod memory;
+pub mod prepare;
 pub mod print;
 pub mod traffic;
 

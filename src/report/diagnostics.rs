@@ -1,14 +1,18 @@
-//! Diagnostics for people and for programs; the only module that names `miette`.
+//! Diagnostics for people and for programs.
 
-use std::fmt::{self, Write as _};
+mod excerpt;
+mod github;
+mod human;
+mod json;
+mod sarif;
+
 use std::io;
-use std::ops::Range;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceSpan};
-use serde_json::{Value, json};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::source::Sources;
+use excerpt::{Excerpt, excerpt, printable};
 
-use crate::diagnostic::{Applicability, Diagnostic, Fix, Severity};
-use crate::source::{SourceFile, Sources, Span};
+pub use sarif::SarifLog;
 
 /// How diagnostics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +23,21 @@ pub enum Format {
     Short,
     /// A JSON object a line.
     Json,
+    /// One SARIF 2.1.0 log.
+    Sarif,
+    /// Workflow commands of GitHub Actions, which mark lines of a change.
+    Github,
 }
 
-/// More than this help nobody; the rest is counted.
-const MAX_SHOWN: usize = 50;
+impl Format {
+    /// All of them.
+    pub const ALL: [Format; 5] = [Format::Human, Format::Short, Format::Json, Format::Sarif, Format::Github];
 
-/// A line longer than this is shown in part.
-const MAX_LINE: usize = 240;
-
-/// A label over more lines than this is drawn on its first line only.
-const MAX_LABEL_LINES: usize = 6;
+    /// Whether a program reads it.
+    pub fn is_for_programs(self) -> bool {
+        matches!(self, Format::Json | Format::Sarif | Format::Github)
+    }
+}
 
 /// Writes diagnostics; `color` matters for [`Format::Human`] only.
 pub fn render(
@@ -39,58 +48,20 @@ pub fn render(
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
     let excerpts: Vec<Excerpt> = sources.files().iter().map(Excerpt::new).collect();
+    let mut lines = |line: &dyn Fn(&Diagnostic) -> String| {
+        diagnostics.iter().try_for_each(|diagnostic| writeln!(out, "{}", line(diagnostic)))
+    };
     match format {
-        Format::Human => render_human(diagnostics, &excerpts, color, out),
-        Format::Short => {
-            diagnostics.iter().try_for_each(|diagnostic| writeln!(out, "{}", short_line(diagnostic, &excerpts)))
-        }
-        Format::Json => {
-            diagnostics.iter().try_for_each(|diagnostic| writeln!(out, "{}", to_json(diagnostic, &excerpts)))
+        Format::Human => human::render_human(diagnostics, &excerpts, color, out),
+        Format::Short => lines(&|diagnostic| short_line(diagnostic, &excerpts)),
+        Format::Json => lines(&|diagnostic| json::to_json(diagnostic, &excerpts).to_string()),
+        Format::Github => lines(&|diagnostic| github::command(diagnostic, &excerpts)),
+        Format::Sarif => {
+            let mut log = SarifLog::new();
+            log.add(diagnostics, sources);
+            writeln!(out, "{}", log.finish())
         }
     }
-}
-
-fn render_human(
-    diagnostics: &[Diagnostic],
-    excerpts: &[Excerpt],
-    color: bool,
-    out: &mut dyn io::Write,
-) -> io::Result<()> {
-    if diagnostics.is_empty() {
-        return Ok(());
-    }
-    let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler =
-        GraphicalReportHandler::new_themed(theme).with_links(false).with_wrap_lines(false).with_context_lines(1);
-    let paint = |style: &str, text: &str| if color { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_string() };
-    for diagnostic in diagnostics.iter().take(MAX_SHOWN) {
-        let mut text = String::new();
-        if handler.render_report(&mut text, &Report::new(diagnostic, excerpts)).is_err() {
-            text = short_line(diagnostic, excerpts) + "\n";
-        }
-        for note in &diagnostic.notes {
-            let _ = writeln!(text, "  {} {}", paint("36", "note:"), printable(note));
-        }
-        if let Some(help) = &diagnostic.help {
-            let _ = writeln!(text, "  {} {}", paint("36", "help:"), printable(help));
-        }
-        for fix in &diagnostic.fixes {
-            let _ = writeln!(text, "  {} {}", paint("36", "help:"), printable(&fix.title));
-            for (number, line) in mended_lines(fix, excerpts) {
-                let _ = writeln!(text, "  {} {line}", paint("2", &format!("{number:>5} │")));
-            }
-        }
-        writeln!(out, "{text}")?;
-    }
-    if diagnostics.len() > MAX_SHOWN {
-        writeln!(out, "… and {} more\n", diagnostics.len() - MAX_SHOWN)?;
-    }
-    let count = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
-    let plural = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let counts = [(count(Severity::Error), "error", "1;31"), (count(Severity::Warning), "warning", "1;33")];
-    let counts = counts.into_iter().filter(|(count, ..)| *count > 0);
-    let counts: Vec<String> = counts.map(|(count, what, style)| paint(style, &plural(count, what))).collect();
-    writeln!(out, "{}", counts.join(", "))
 }
 
 fn short_line(diagnostic: &Diagnostic, excerpts: &[Excerpt]) -> String {
@@ -113,275 +84,9 @@ fn severity_name(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Advice => "advice",
     }
-}
-
-fn to_json(diagnostic: &Diagnostic, excerpts: &[Excerpt]) -> Value {
-    let place = |span: Span| {
-        let Some(excerpt) = excerpt(excerpts, span) else { return json!({ "file": null }) };
-        let range = excerpt.clamp(span);
-        let (line, column) = excerpt.line_column(range.start);
-        let (end_line, end_column) = excerpt.line_column(range.end);
-        json!({
-            "file": excerpt.file.name.as_ref(), "byte_start": range.start, "byte_end": range.end,
-            "line": line, "column": column, "end_line": end_line, "end_column": end_column,
-        })
-    };
-    let with = |span: Span, key: &str, text: &str| {
-        let mut object = place(span);
-        object[key] = json!(text);
-        object
-    };
-    let labels: Vec<Value> = diagnostic.labels.iter().map(|label| with(label.span, "text", &label.text)).collect();
-    let fix = |fix: &Fix| {
-        let applicability = match fix.applicability {
-            Applicability::Safe => "safe",
-            Applicability::Suggested => "suggested",
-        };
-        let edits: Vec<Value> = fix.edits.iter().map(|(span, text)| with(*span, "replacement", text)).collect();
-        json!({ "title": fix.title, "applicability": applicability, "edits": edits })
-    };
-    json!({
-        "code": diagnostic.code.0,
-        "severity": severity_name(diagnostic.severity),
-        "message": diagnostic.message,
-        "labels": labels,
-        "notes": diagnostic.notes,
-        "help": diagnostic.help,
-        "fixes": diagnostic.fixes.iter().map(fix).collect::<Vec<_>>(),
-    })
-}
-
-/// The lines that a fix changes, as they would be, with their numbers; nothing where a line would only become empty.
-fn mended_lines(fix: &Fix, excerpts: &[Excerpt]) -> Vec<(usize, String)> {
-    let Some(excerpt) = fix.edits.first().and_then(|(span, _)| excerpt(excerpts, *span)) else { return Vec::new() };
-    let mut edits: Vec<(Range<usize>, String)> = fix
-        .edits
-        .iter()
-        .filter(|(span, _)| self::excerpt(excerpts, *span).is_some_and(|other| std::ptr::eq(other, excerpt)))
-        .map(|(span, replacement)| (excerpt.clamp(*span), printable(replacement)))
-        .collect();
-    edits.sort_by_key(|(range, _)| (range.start, range.end));
-    let (Some((first, _)), Some((last, _))) = (edits.first(), edits.last()) else { return Vec::new() };
-    let (first_line, last_line) = (excerpt.line_idx(first.start), excerpt.line_idx(last.end));
-    let start = excerpt.line_range(first_line).start.max(first.start.saturating_sub(MAX_LINE / 2));
-    let end = excerpt.line_range(last_line).end.min(last.end + MAX_LINE / 2);
-    let (mut at, end) = (excerpt.boundary(start), excerpt.boundary(end));
-    let mut mended = String::new();
-    for (range, replacement) in &edits {
-        if range.start >= at {
-            mended.push_str(&excerpt.text[at..range.start]);
-            mended.push_str(replacement);
-            at = range.end;
-        }
-    }
-    mended.push_str(&excerpt.text[at..end.max(at)]);
-    let lines = mended.lines().map(|line| line.trim_end().replace('\t', "    "));
-    let lines = lines.enumerate().map(|(idx, line)| (first_line + 1 + idx, line));
-    lines.filter(|(_, line)| !line.is_empty()).take(4).collect()
-}
-
-/// One source made fit to be shown: no control characters, a line end at its end, and an index of its lines.
-struct Excerpt<'a> {
-    file: &'a SourceFile,
-    name: String,
-    text: String,
-    line_starts: Vec<usize>,
-}
-
-fn excerpt<'a, 'b>(excerpts: &'b [Excerpt<'a>], span: Span) -> Option<&'b Excerpt<'a>> {
-    excerpts.get(usize::from(span.file))
-}
-
-impl<'a> Excerpt<'a> {
-    fn new(file: &'a SourceFile) -> Excerpt<'a> {
-        // miette draws nothing for an empty label at the end of a text without this line end.
-        let text = printable(&file.text) + "\n";
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(offset, _)| offset + 1));
-        Excerpt { file, name: printable(&file.name), line_starts: line_starts.collect(), text }
-    }
-
-    /// The bytes of a span that are there, whole characters only; miette panics beyond the end.
-    fn clamp(&self, span: Span) -> Range<usize> {
-        let limit = self.file.text.len();
-        let start = self.boundary((span.start as usize).min(limit));
-        let mut end = (span.end as usize).min(limit).max(start);
-        while !self.text.is_char_boundary(end) {
-            end += 1;
-        }
-        start..end
-    }
-
-    fn boundary(&self, mut offset: usize) -> usize {
-        offset = offset.min(self.text.len());
-        while !self.text.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        offset
-    }
-
-    /// The 0-based line of an offset.
-    fn line_idx(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|&start| start <= offset).saturating_sub(1)
-    }
-
-    /// The bytes of a line without its line end.
-    fn line_range(&self, line_idx: usize) -> Range<usize> {
-        let start = self.line_starts.get(line_idx).copied().unwrap_or(self.text.len());
-        let next = self.line_starts.get(line_idx + 1).copied().unwrap_or(self.text.len() + 1);
-        start..(next - 1).max(start)
-    }
-
-    /// 1-based line and column, in characters.
-    fn line_column(&self, offset: usize) -> (usize, usize) {
-        let line_idx = self.line_idx(offset);
-        let start = self.line_range(line_idx).start;
-        (line_idx + 1, self.text[start..offset.max(start)].chars().count() + 1)
-    }
-
-    /// A label's bytes, cut where drawing all of them would drown the message.
-    fn label_range(&self, span: Span) -> Range<usize> {
-        let range = self.clamp(span);
-        let first = self.line_idx(range.start);
-        let mut end = range.end;
-        if self.line_idx(end) - first > MAX_LABEL_LINES {
-            end = self.line_range(first).end.max(range.start);
-        }
-        range.start..self.boundary(end.min(range.start + MAX_LINE)).max(range.start)
-    }
-}
-
-/// What miette reads of a source: whole lines by the index, long ones in part.
-impl miette::SourceCode for Excerpt<'_> {
-    fn read_span<'b>(
-        &'b self,
-        span: &SourceSpan,
-        lines_before: usize,
-        lines_after: usize,
-    ) -> Result<Box<dyn miette::SpanContents<'b> + 'b>, MietteError> {
-        let (start, end) = (span.offset(), span.offset() + span.len());
-        if end > self.text.len() {
-            return Err(MietteError::OutOfBounds);
-        }
-        let (first, last) = (self.line_idx(start), self.line_idx(end));
-        let from = self.line_range(first.saturating_sub(lines_before)).start;
-        // The empty line after the last line end is not worth showing.
-        let final_line = self.line_idx(self.file.text.len().saturating_sub(1)).max(last);
-        let to = self.line_range((last + lines_after).min(final_line)).end;
-        let (from, to) = match to.saturating_sub(from) > (last - first + 3) * MAX_LINE {
-            true => (self.line_range(first).start.max(start.saturating_sub(MAX_LINE / 2)), to.min(end + MAX_LINE / 2)),
-            false => (from, to),
-        };
-        // With its line end: only there can an empty label after the last character be drawn.
-        let to = to.max(end);
-        let to = if self.text.as_bytes().get(to) == Some(&b'\n') { to + 1 } else { to };
-        let (from, to) = (self.boundary(from), self.boundary(to));
-        let (line, column) = match lines_before {
-            // Asked for the place alone, to name it in the header.
-            0 => self.line_column(start),
-            _ => self.line_column(from),
-        };
-        let data = &self.text.as_bytes()[from..to];
-        let place = SourceSpan::from((from, to - from));
-        let lines = self.text[from..to].matches('\n').count().max(1);
-        Ok(Box::new(MietteSpanContents::new_named(self.name.clone(), data, place, line - 1, column - 1, lines)))
-    }
-}
-
-/// One diagnostic as miette wants it: labels of the primary file, then other files as related reports.
-struct Report<'a> {
-    message: String,
-    severity: miette::Severity,
-    source: Option<&'a Excerpt<'a>>,
-    labels: Vec<LabeledSpan>,
-    related: Vec<Report<'a>>,
-}
-
-impl<'a> Report<'a> {
-    fn new(diagnostic: &Diagnostic, excerpts: &'a [Excerpt<'a>]) -> Report<'a> {
-        let severity = match diagnostic.severity {
-            Severity::Error => miette::Severity::Error,
-            Severity::Warning => miette::Severity::Warning,
-        };
-        let message = format!("{}: {}", title(diagnostic), printable(&diagnostic.message));
-        let mut report = Report { message, severity, source: None, labels: Vec::new(), related: Vec::new() };
-        let mut file = None;
-        for (idx, label) in diagnostic.labels.iter().enumerate() {
-            let Some(source) = excerpt(excerpts, label.span) else { continue };
-            let range = source.label_range(label.span);
-            let text = Some(printable(&label.text)).filter(|text| !text.is_empty());
-            let place = (range.start, range.end - range.start);
-            if *file.get_or_insert(label.span.file) == label.span.file {
-                report.source = Some(source);
-                report.labels.push(match idx {
-                    0 => LabeledSpan::new_primary_with_span(text, place),
-                    _ => LabeledSpan::new_with_span(text, place),
-                });
-            } else {
-                report.related.push(Report {
-                    message: text.unwrap_or_else(|| "see here".into()),
-                    severity: miette::Severity::Advice,
-                    source: Some(source),
-                    labels: vec![LabeledSpan::new_primary_with_span(None, place)],
-                    related: Vec::new(),
-                });
-            }
-        }
-        report
-    }
-}
-
-impl fmt::Debug for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Report<'_> {}
-
-impl miette::Diagnostic for Report<'_> {
-    fn severity(&self) -> Option<miette::Severity> {
-        Some(self.severity)
-    }
-
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        self.source.map(|source| source as &dyn miette::SourceCode)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().cloned()))
-    }
-
-    fn related<'b>(&'b self) -> Option<Box<dyn Iterator<Item = &'b dyn miette::Diagnostic> + 'b>> {
-        match self.related.is_empty() {
-            true => None,
-            false => Some(Box::new(self.related.iter().map(|report| report as &dyn miette::Diagnostic))),
-        }
-    }
-}
-
-/// The text with every character that could steer a terminal replaced by one of as many bytes, so that offsets hold.
-fn printable(text: &str) -> String {
-    let replace = |c: char| match c {
-        '\n' | '\t' => c,
-        '\r' => ' ',
-        '\u{0}'..='\u{1F}' | '\u{7F}' => '?',
-        '\u{80}'..='\u{9F}' => '¿',
-        // Marks that reorder the text around them, and the byte order mark.
-        '\u{200B}' | '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => {
-            '\u{FFFD}'
-        }
-        _ => c,
-    };
-    text.chars().map(replace).collect()
 }
 
 #[cfg(test)]
-#[path = "diagnostics_tests.rs"]
 mod tests;

@@ -148,7 +148,7 @@ impl FromArg for Count {
 
 impl FromArg for u64 {
     fn expected() -> String {
-        "a whole number".to_owned()
+        "a whole number not below 0".to_owned()
     }
 
     fn from_arg(given: &Given) -> Result<Self, Mismatch> {

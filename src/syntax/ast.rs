@@ -18,8 +18,21 @@ pub struct File {
     pub version: Option<(f64, Span)>,
     /// Everything else, in order.
     pub items: Vec<Item>,
+    /// Which lints are silenced, and where.
+    pub allows: Vec<Allow>,
     /// The span of the whole text.
     pub span: Span,
+}
+
+/// `allow(lint, …)`
+#[derive(Clone, Debug)]
+pub struct Allow {
+    /// The lints that it silences.
+    pub lints: Vec<Name>,
+    /// The whole statement.
+    pub span: Span,
+    /// The statement after it, for which it holds; at the top level `None`: it holds for the whole pipeline.
+    pub covers: Option<Span>,
 }
 
 /// Something at the top level of a file.

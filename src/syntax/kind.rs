@@ -9,6 +9,8 @@ pub enum SyntaxKind {
     File,
     /// `nnopt 1`
     Version,
+    /// `allow(lint, …)`
+    Allow,
     /// `let name = value`
     Let,
     /// `block name(params) { stages }`
@@ -108,6 +110,7 @@ const KINDS: [SyntaxKind; SyntaxKind::Error as usize + 1] = {
     [
         File,
         Version,
+        Allow,
         Let,
         Block,
         Include,

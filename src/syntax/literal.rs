@@ -21,6 +21,11 @@ const UNITS: [(&str, Unit, f64); 12] = [
     ("h", Unit::Seconds, 3600.0),
 ];
 
+/// Every unit as it is written.
+pub fn unit_names() -> impl Iterator<Item = &'static str> {
+    UNITS.iter().map(|(name, ..)| *name)
+}
+
 /// Other ways to write a unit, too far from the right one for a measure of likeness.
 const OTHER_UNITS: [(&str, &str); 22] = [
     ("percent", "%"),
@@ -112,7 +117,7 @@ fn meant_unit(found: &str) -> Option<&'static str> {
 }
 
 /// The length of the digits, point and exponent, without the unit.
-fn number_length(text: &str) -> usize {
+pub(super) fn number_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {

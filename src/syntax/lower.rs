@@ -13,7 +13,10 @@ use crate::source::Span;
 /// Lowers a whole file.
 pub(super) fn lower_file(root: &SyntaxNode, file: u16, diagnostics: &mut Vec<Diagnostic>) -> File {
     let mut lowering = Lowering { file, diagnostics, hoisted: Vec::new() };
-    let mut result = File { version: None, items: Vec::new(), span: lowering.span(root) };
+    let mut result = File { span: lowering.span(root), ..File::default() };
+    for node in root.descendants().filter(|node| node.kind() == K::Allow) {
+        result.allows.extend(lowering.allow(&node));
+    }
     for node in root.children() {
         if node.kind() == K::Version {
             lowering.version(&node, &mut result);
@@ -65,6 +68,33 @@ impl Lowering<'_> {
                     .fix(Applicability::Suggested, "write `1`", token_span, "1"),
             ),
         }
+    }
+
+    fn allow(&mut self, node: &SyntaxNode) -> Option<Allow> {
+        let span = self.span(node);
+        let args = child(node, K::Args)?;
+        let mut lints = Vec::new();
+        for arg in self.args(&args, 0) {
+            match (arg.name, arg.value) {
+                (None, Expr { kind: ExprKind::Word(text), span }) => lints.push(Name { text, span }),
+                (_, Expr { kind: ExprKind::Missing, .. }) => {}
+                _ => self.diagnostics.push(
+                    Diagnostic::error(MISSING_NAME, arg.span, "expected the name of a lint, found a value")
+                        .label("not a name")
+                        .help("write `allow(no_normalization)`; `nnoptc explain` lists the lints"),
+                ),
+            }
+        }
+        let top = node.parent().is_none_or(|parent| parent.kind() == K::File);
+        let covers = match top {
+            true => None,
+            // Several of them before one statement all hold for it.
+            false => {
+                let mut after = std::iter::successors(node.next_sibling(), SyntaxNode::next_sibling);
+                Some(after.find(|node| node.kind() != K::Allow).map_or(span, |next| self.span(&next)))
+            }
+        };
+        Some(Allow { lints, span, covers })
     }
 
     fn item(&mut self, node: &SyntaxNode) -> Option<Item> {

@@ -1,6 +1,7 @@
 //! Text to a lossless tree to the abstract syntax.
 
 pub mod ast;
+pub mod format;
 mod kind;
 mod literal;
 mod lower;
@@ -19,6 +20,13 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use ast::{Expr, ExprKind, File};
 use parse::Entry;
+
+/// Every word that the grammar itself gives a meaning, but for names of sections.
+pub const KEYWORDS: [&str; 10] =
+    ["nnopt", "let", "block", "include", "profile", "repeat", "residual", "shortcut", "branch", "join"];
+
+/// The units that a number can have, as they are written.
+pub use literal::unit_names;
 
 /// What became of one source text; there is always a tree, and an [`ast::File`] of all that could be read.
 #[derive(Clone, Debug)]

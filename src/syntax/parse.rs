@@ -135,6 +135,7 @@ fn shape(rule: Rule) -> Shape {
     use SyntaxKind as K;
     match rule {
         Rule::version => Shape::Node(K::Version),
+        Rule::allow => Shape::Node(K::Allow),
         Rule::let_item => Shape::Node(K::Let),
         Rule::block_item => Shape::Node(K::Block),
         Rule::include_item => Shape::Node(K::Include),
@@ -176,6 +177,7 @@ fn shape(rule: Rule) -> Shape {
         | Rule::stages_name
         | Rule::settings_name => Shape::Token(K::Path),
         Rule::kw_nnopt
+        | Rule::kw_allow
         | Rule::kw_let
         | Rule::kw_block
         | Rule::kw_include

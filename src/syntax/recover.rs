@@ -230,9 +230,7 @@ impl<'a> Recovery<'a> {
                 );
                 self.ended = false;
             }
-            Rule::any_close if text == "}" && self.section_end.is_some_and(|(_, idx)| self.diagnostics.len() > idx) => {
-                self.report_early_close(span);
-            }
+            Rule::any_close if text == "}" && self.section_ended_early(start) => self.report_early_close(span),
             Rule::stray_close | Rule::any_close => self.push_vague(
                 Diagnostic::error(STRAY_CLOSE, span, format!("`{text}` closes nothing"))
                     .label("no bracket is open here")
@@ -295,6 +293,12 @@ impl<'a> Recovery<'a> {
         self.last = (start, end);
     }
 
+    /// Whether the last section seems to have been closed too early, if a `}` here is one too many.
+    fn section_ended_early(&self, at: usize) -> bool {
+        let something = |end: usize| !self.text[end + 1..at].trim().is_empty();
+        self.section_end.is_some_and(|(end, idx)| self.diagnostics.len() > idx || something(end))
+    }
+
     /// At a `}` too many: what was odd since the last section is so because that ended too early.
     fn report_early_close(&mut self, span: Span) {
         let Some((end, before)) = self.section_end else { return };
@@ -308,7 +312,8 @@ impl<'a> Recovery<'a> {
             Diagnostic::error(STRAY_CLOSE, span, "`}` closes nothing")
                 .label("no bracket is open here")
                 .also(self.span(end, end + 1), "the section was closed here")
-                .help("remove one of them"),
+                .fix(Applicability::Suggested, "remove this `}`", span, "")
+                .fix(Applicability::Suggested, "remove the `}` before", self.span(end, end + 1), ""),
         );
     }
 
@@ -318,6 +323,10 @@ impl<'a> Recovery<'a> {
         let kept = text.trim_end_matches([' ', '\t', ')', ']', '}', ',', ';', '\\']);
         let close = if kept.len() > 1 { start + kept.len() } else { end };
         let here = self.span(close, close);
+        // A quote too many or too few makes text of what separates the values before it on the line.
+        let line = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
+        self.diagnostics
+            .retain(|diagnostic| diagnostic.code != MISSING_COMMA || (diagnostic.span().start as usize) < line);
         self.push(
             Diagnostic::error(
                 OPEN_STRING,
@@ -410,6 +419,7 @@ fn is_statement(rule: Rule) -> bool {
     matches!(
         rule,
         Rule::version
+            | Rule::allow
             | Rule::let_item
             | Rule::block_item
             | Rule::include_item

@@ -36,7 +36,8 @@ fn every_mutant_is_parsed_without_loss_and_with_few_diagnostics() {
     }
     // Locality: one mistake is nearly always one diagnostic.
     let mistaken: usize = counts[1..].iter().sum();
-    assert!(counts[3] * 16 < mistaken, "mutants by number of diagnostics: {counts:?}");
+    println!("mutants by number of diagnostics: {counts:?}");
+    assert!(counts[3] * 20 < mistaken, "mutants by number of diagnostics: {counts:?}");
     assert!(counts[2] * 5 < mistaken, "mutants by number of diagnostics: {counts:?}");
 }
 

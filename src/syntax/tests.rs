@@ -29,7 +29,8 @@ augment {
 model {
     x = conv2d(32, kernel = 3) -> batch_norm -> relu
     repeat 3 { conv2d(width, kernel = [3, 3]) -> relu }
-    residual { conv2d(64) } shortcut { conv2d(64, kernel = 1) }
+    allow(bias_before_norm)
+    residual { conv2d(64) } shortcut { conv2d(64, kernel = 1) } -> relu
     branch {
         { max_pool(2) }
         { avg_pool(2); relu }
@@ -43,6 +44,7 @@ model {
     )
 }
 
+allow(no_warmup, odd_learning_rate)
 loss      = cross_entropy(label_smoothing = 0.1)
 optimizer = adam(lr = 1e-3)
 schedule  = step(every = 5 epochs, gamma = 0.1, warmup = 200 steps)
@@ -128,7 +130,7 @@ fn show_stages(stages: &[ast::Stage]) -> String {
 }
 
 /// The abstract syntax of a file, an item a line.
-fn show_file(file: &ast::File) -> String {
+pub(crate) fn show_file(file: &ast::File) -> String {
     use ast::{Item, Setting};
     let setting = |setting: &Setting| format!("{} = {}", setting.name.text, show(&setting.value));
     let settings = |list: &[Setting]| list.iter().map(setting).collect::<Vec<_>>().join("; ");
@@ -161,13 +163,64 @@ let width = (Subtract (Multiply 32 (Add 1 1)) (Divide -4 2))
 block head(n dropout=0.1f) flatten() linear(n) dropout(dropout)
 data: train = idx("data/mnist/train"); test = idx("data/mnist/t10k"); cache = 67108864:Bytes; val = split(train 10:Percent stratified); normalize = auto
 augment> random_rotation(10) random_crop(28 padding=2 scale=(.. 0.35f 1))
-model> x={conv2d(32 kernel=3) batch_norm() relu()} repeat 3 {conv2d(width kernel=[3, 3]) relu()} residual {conv2d(64)} {conv2d(64 kernel=1)} branch {max_pool(2)} {avg_pool(2) relu()} concat max_pool(2) dropout(0.25f) add(x) head(classes dropout=0.5f)
+model> x={conv2d(32 kernel=3) batch_norm() relu()} repeat 3 {conv2d(width kernel=[3, 3]) relu()} residual {conv2d(64)} {conv2d(64 kernel=1)} relu() branch {max_pool(2)} {avg_pool(2) relu()} concat max_pool(2) dropout(0.25f) add(x) head(classes dropout=0.5f)
 loss = cross_entropy(label_smoothing=0.1f)
 optimizer = adam(lr=0.001f)
 schedule = step(every=5:Epochs gamma=0.1f warmup=200:Steps)
 train: epochs = 20; devices = [0, 2]; name = "é\t\"q\" 😀"; early_stop = patience(3:Epochs on=val.accuracy)
 profile quick: train.epochs = 1; data.val = none"#;
     assert_eq!(show_file(&ast), expected);
+}
+
+#[test]
+fn a_chain_goes_on_after_a_closing_brace() {
+    let ends = ["residual {a} b()", "residual {a} {c} b()", "repeat 2 {a} b()", "branch {a} {c} add b()"];
+    let bodies =
+        ["residual { a }", "residual { a } shortcut { c }", "repeat 2 { a }", "branch { { a } { c } } join add"];
+    for (body, expected) in bodies.into_iter().zip(ends) {
+        let expected = format!("model> {}", expected.replace("{a}", "{a()}").replace("{c}", "{c()}"));
+        for arrow in [" -> ", "->", "\n    -> ", " ->\n    ", " # why\n    # else\n    -> "] {
+            let text = format!("model {{\n    {body}{arrow}b\n}}\n");
+            assert_eq!(report(&text), [""; 0], "{text}");
+            assert_eq!(show_file(&parse(0, &text).ast), expected, "{text}");
+            // One chain, so that a label names what comes out at its end.
+            let labelled = format!("model {{ x = {body}{arrow}b }}");
+            let expected = expected.replace("model> ", "model> x={") + "}";
+            assert_eq!(show_file(&parse(0, &labelled).ast), expected, "{labelled}");
+        }
+    }
+    assert_eq!(
+        report("model {\n    residual { a } -> \n}\n"),
+        ["2:22 E0116 expected a layer after `->`, found the end of the line"]
+    );
+}
+
+#[test]
+fn allow_holds_for_the_file_or_for_the_next_statement() {
+    let text = "allow(a, b); train { allow(c)\n allow(d) # why\n epochs = 3\n batch = 2; allow(e) }
+model { relu; allow(f)\n residual { allow(g); relu -> tanh } -> relu\n relu }\n";
+    assert_eq!(report(text), [""; 0]);
+    let allows = parse(0, text).ast.allows;
+    let shown: Vec<String> = allows
+        .iter()
+        .map(|allow| {
+            let names: Vec<&str> = allow.lints.iter().map(|name| name.text.as_str()).collect();
+            format!("{}: {}", names.join(" "), allow.covers.map_or("all", |span| &text[span.range()]))
+        })
+        .collect();
+    let stages = "residual { allow(g); relu -> tanh } -> relu";
+    let expected =
+        ["a b: all", "c: epochs = 3", "d: epochs = 3", "e: allow(e)", &format!("f: {stages}"), "g: relu -> tanh"];
+    assert_eq!(shown, expected);
+    for (text, expected) in [
+        ("allow(3)", "1:7 E0111 expected the name of a lint, found a value"),
+        ("train { allow(a = b) }", "1:15 E0111 expected the name of a lint, found a value"),
+        ("allow(a", "1:8 E0108 expected `)`, found the end of the file"),
+        ("allow(a) allow(b)", "1:9 E0115 expected a newline or `;` after `)`, found `allow`"),
+        ("allow a", "1:6 E0103 expected `=` after `allow`, found `a`"),
+    ] {
+        assert_eq!(report(text), [expected], "{text}");
+    }
 }
 
 #[test]

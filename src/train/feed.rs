@@ -30,6 +30,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// A queue that never grows, for steps of these plans.
+    pub fn for_plans(plans: &[Plan]) -> Queue {
+        let longest = plans.iter().map(|plan| plan.step.words).max().unwrap_or(0);
+        Queue { plan: 0, words: Vec::with_capacity(MOST_WORDS + longest) }
+    }
+
     /// Adds a step. Steps of another plan that wait go to the device first, so that the order stays.
     pub fn push(
         &mut self,

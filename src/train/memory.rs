@@ -1,8 +1,11 @@
 //! Whether a program fits its device, known before anything is allocated.
 
-use super::prepare::{Prepared, prepare_batch};
-use crate::backend::gpu::Adapter;
+use super::device::fusion;
+use super::prepare::{Memory, Prepared, prepare_batch};
+use crate::backend::gpu::{self, Adapter};
+use crate::check::for_each_layer;
 use crate::check::program::Program;
+use crate::plan::Plan;
 
 /// What a device can hold, in bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +16,8 @@ pub struct Limits {
     pub total: Option<u64>,
     /// The largest arena, if there is a limit of its own.
     pub arena: Option<u64>,
+    /// Whether it is a GPU, whose kernels need memory beside the plan's.
+    pub gpu: bool,
 }
 
 /// A program does not fit its device.
@@ -38,13 +43,13 @@ pub struct OutOfMemory {
 impl Limits {
     /// Of the machine's main memory: what the system says is available.
     pub fn of_cpu() -> Limits {
-        Limits { device: "CPU".to_owned(), total: available_memory(), arena: None }
+        Limits { device: "CPU".to_owned(), total: available_memory(), arena: None, gpu: false }
     }
 
     /// Of an adapter: its largest buffer that a kernel can see. How much memory it has in all is not to be found out.
     pub fn of_adapter(adapter: &Adapter) -> Limits {
         let arena = adapter.max_binding_bytes.min(adapter.max_buffer_bytes);
-        Limits { device: adapter.name.clone(), total: None, arena: Some(arena) }
+        Limits { device: adapter.name.clone(), total: None, arena: Some(arena), gpu: true }
     }
 }
 
@@ -82,8 +87,14 @@ pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> 
     }))
 }
 
+/// Bytes on a GPU, whose kernels keep intermediate results behind the arena.
+pub fn memory_on_gpu(prepared: &Prepared) -> Memory {
+    let arena = |plan: &Plan| (plan.arena_words + gpu::scratch_words(plan)) as u64 * 4;
+    Memory { arena: prepared.plans.iter().map(arena).max().unwrap_or(0), ..prepared.memory() }
+}
+
 fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u64)> {
-    let memory = prepared.memory();
+    let memory = if limits.gpu { memory_on_gpu(prepared) } else { prepared.memory() };
     let in_all = limits.total.filter(|&total| memory.total() > total);
     let in_one = limits.arena.filter(|&arena| memory.arena > arena);
     match (in_all, in_one) {
@@ -96,7 +107,7 @@ fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u6
 /// The largest batch up to the program's that fits, in as many parts as the program's: what one part takes is halved
 /// until it fits, then grown by bisection.
 fn largest_batch(program: &Program, limits: &Limits) -> Option<usize> {
-    let fits = |batch: usize| excess(&prepare_batch(program, batch), limits).is_none();
+    let fits = |batch: usize| excess(&prepare_batch(program, batch, fusion(program)), limits).is_none();
     let micro = program.micro_batch();
     let (mut low, mut high) = (micro / 2, micro);
     while low > 0 && !fits(low) {
@@ -114,8 +125,17 @@ fn largest_batch(program: &Program, limits: &Limits) -> Option<usize> {
             high = middle;
         }
     }
-    // A batch that its parts do not divide would be refused.
-    Some(low * program.train.accumulate)
+    // A batch that its parts do not divide would be refused, and so would a part of one row before a layer that
+    // takes statistics over the batch.
+    let accumulate = program.train.accumulate;
+    let mut needs_batch = false;
+    for_each_layer(&program.model, &mut |_, layer| needs_batch |= layer.item.needs_batch());
+    let rows = program.data.splits[0].rows;
+    let single = |part: usize| part == 1 || (!program.train.drop_last && rows % (part * accumulate) % part == 1);
+    while needs_batch && low > 0 && single(low) {
+        low -= 1;
+    }
+    (low > 0).then_some(low * accumulate)
 }
 
 fn show(bytes: u64) -> String {

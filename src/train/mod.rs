@@ -10,7 +10,8 @@ pub mod initialize;
 mod keep;
 pub mod memory;
 mod monitor;
-pub mod prepare;
 pub mod run;
 #[cfg(test)]
 mod tests;
+
+pub use crate::plan::prepare;

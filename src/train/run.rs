@@ -62,7 +62,7 @@ pub fn run(
         steps_per_epoch: shape.steps_per_epoch,
         samples: program.data.splits[0].rows,
         parameters: prepared.parameters(),
-        memory_bytes: prepared.memory().total(),
+        memory_bytes: prepared.memory().total() + session.scratch_bytes(),
         seconds: start.elapsed().as_secs_f64(),
     });
     let monitor = Monitor::new(program);
@@ -75,7 +75,8 @@ pub fn run(
         observer,
         monitor,
         pipeline: checkpoint::pipeline_sha256(program),
-        queue: Queue::default(),
+        queue: Queue::for_plans(&prepared.plans),
+        batch: Vec::with_capacity(program.train.batch),
         step: 0,
         number: 0,
         samples: 0,
@@ -109,6 +110,8 @@ struct Run<'a> {
     pipeline: String,
     /// Steps that wait for the device.
     queue: Queue,
+    /// The rows of a batch.
+    batch: Vec<u32>,
     /// Updates given to the device.
     step: u64,
     /// Parts of updates given to the device; numbers the random streams.
@@ -195,9 +198,14 @@ impl Run<'_> {
             let end = (next + chunk).min(batches);
             let chunk_began = Instant::now();
             for batch in next..end {
-                let samples: Vec<u32> = sampler.batch(batch).iter().map(|&index| rows[index as usize]).collect();
+                // The buffer is lent and comes back, so that a step allocates nothing.
+                let mut samples = std::mem::take(&mut self.batch);
+                samples.clear();
+                samples.extend(sampler.batch(batch).iter().map(|&index| rows[index as usize]));
                 seen += samples.len();
-                self.feed(&samples)?;
+                let fed = self.feed(&samples);
+                self.batch = samples;
+                fed?;
             }
             self.queue.flush(self.session)?;
             next = end;
@@ -374,7 +382,7 @@ impl Run<'_> {
                 self.samples as f64 / self.training.as_secs_f64()
             },
             seconds: self.start.elapsed().as_secs_f64(),
-            peak_memory_bytes: self.prepared.memory().total(),
+            peak_memory_bytes: self.prepared.memory().total() + self.session.scratch_bytes(),
             device: self.session.device(),
             weights_sha256: checkpoint::weights_sha256(&self.prepared.states, &snapshot),
         })

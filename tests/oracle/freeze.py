@@ -562,7 +562,16 @@ def philox_cases():
     return {"about": "Philox4x32-10: 32-bit words, lowest first. `published` are the known "
                      "answers of its authors, `computed` those of freeze.py, which gives the same.",
             "published": [{"counter": c, "key": k, "words": w} for c, k, w in published],
-            "computed": [{"counter": c, "key": k, "words": philox(c, k)} for c, k in inputs]}
+            "computed": [{"counter": c, "key": k, "words": philox(c, k)} for c, k in inputs],
+            "uniform": [uniform_case(rng) for _ in range(8)]}
+
+
+def uniform_case(rng):
+    """What a graph draws: counter (index, step, stream, 0), the upper 24 bits of the first word."""
+    seed, step, stream = [rng.getrandbits(32), rng.getrandbits(32)], rng.getrandbits(32), rng.getrandbits(31)
+    index = list(range(8)) + [rng.getrandbits(32) for _ in range(29)]
+    numbers = [(philox([i, step, stream, 0], seed)[0] >> 8) / 2**24 for i in index]
+    return {"seed": seed, "step": step, "stream": stream, "index": index, "numbers": numbers}
 
 
 # Files

@@ -56,7 +56,7 @@ fn help_and_version_are_data() {
     let folder = tempfile::tempdir().unwrap();
     let output = nnoptc(folder.path(), &["--help"]);
     let help = text(&output.stdout);
-    for command in ["check", "run", "eval", "plan", "emit", "devices", "explain", "new"] {
+    for command in ["check", "run", "eval", "plan", "emit", "devices", "fmt", "explain", "new"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
     assert!(help.contains("Exit codes: 0 done; 1 diagnostics") && output.status.success(), "{help}");
@@ -159,6 +159,139 @@ fn diagnostics_exit_with_1_and_go_where_they_belong() {
     assert!(!text(&output.stderr).contains('\x1b'));
 }
 
+/// A pipeline with something safe to mend, a warning and a piece of advice.
+const ODD: &str = "data { train: csv(\"first.csv\", target = label); normalize = auto }
+model { linear(8) -> batch_norm -> relu => linear(classes) }
+loss = cross_entropy
+optimizer = adam(lr = 10)
+train { epochs = 1; batch = 32 }
+";
+
+#[test]
+fn fixes_are_written_and_what_is_left_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.nnopt");
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments);
+    run(&["new", "first"]);
+    std::fs::write(&path, ODD).unwrap();
+    let output = run(&["check", "odd.nnopt", "--message-format", "short"]);
+    assert_eq!(text(&output.stderr).matches("error[").count(), 2, "{}", text(&output.stderr));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), ODD, "without --fix nothing is written");
+
+    let arguments = ["check", "odd.nnopt", "--fix", "--message-format", "short"];
+    let output = run(&arguments);
+    // The first two lay bare the third.
+    let mended = ODD.replace("train:", "train =").replace("=>", "->").replace("linear(8)", "linear(8, bias = false)");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), mended);
+    let said = "mended 3 mistakes in odd.nnopt\n\
+                odd.nnopt:4:23: warning[W0305]: a learning rate of 10 is very high for `adam`\n";
+    assert_eq!((text(&output.stderr), output.status.code()), (said, Some(0)));
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "no file is left beside it: {names:?}");
+
+    // What is mended stays as it is.
+    let before = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let output = run(&arguments);
+    assert!(!text(&output.stderr).contains("mended"));
+    assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn warnings_fail_only_where_they_are_denied() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments).status.code();
+    nnoptc(folder.path(), &["new", "first"]);
+    let rate = ["check", "first.nnopt", "--set", "optimizer.lr=10"];
+    assert_eq!(run(&rate), Some(0));
+    assert_eq!(run(&[&rate[..], &["--deny", "warnings"]].concat()), Some(1));
+    assert_eq!(run(&["check", "first.nnopt", "--deny", "warnings"]), Some(0));
+    // Advice fails nothing, and only `check` gives it.
+    let source = std::fs::read_to_string(folder.path().join("first.nnopt")).unwrap();
+    let source = source.replacen("linear(32) -> relu", "linear(32) -> batch_norm -> relu", 1);
+    std::fs::write(folder.path().join("first.nnopt"), source).unwrap();
+    assert_eq!(run(&["check", "first.nnopt", "--deny", "warnings"]), Some(0));
+    assert!(text(&nnoptc(folder.path(), &["check", "first.nnopt"]).stderr).contains("advice[W0201]"));
+    assert!(!text(&nnoptc(folder.path(), &["plan", "first.nnopt"]).stderr).contains("advice"));
+}
+
+#[test]
+fn several_files_are_one_sarif_log() {
+    let folder = tempfile::tempdir().unwrap();
+    nnoptc(folder.path(), &["new", "first"]);
+    std::fs::write(folder.path().join("odd.nnopt"), ODD).unwrap();
+    let output =
+        nnoptc(folder.path(), &["check", "first.nnopt", "odd.nnopt", "nosuch.nnopt", "--message-format", "sarif"]);
+    assert_eq!(output.status.code(), Some(3));
+    let log: serde_json::Value = serde_json::from_str(text(&output.stdout)).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let rules: Vec<&str> = results.iter().map(|result| result["ruleId"].as_str().unwrap()).collect();
+    assert_eq!(rules, ["E0102", "E0117"]);
+    assert!(text(&output.stderr).contains("could not read `nosuch.nnopt`"), "{}", text(&output.stderr));
+
+    let output = nnoptc(folder.path(), &["check", "odd.nnopt", "--message-format", "github"]);
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with("::error file=odd.nnopt,line=1,endLine=1,col=13,"), "{}", lines[0]);
+}
+
+#[test]
+fn lints_are_explained_by_code_and_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = |topic: &str| text(&nnoptc(folder.path(), &["explain", topic]).stdout).to_owned();
+    assert!(page("w0201").starts_with("# W0201: `bias_before_norm`: A bias before batch normalization\n"));
+    assert_eq!(page("bias_before_norm"), page("W0201"));
+    check_exactly(
+        &["explain", "bias_before_nrom"],
+        2,
+        "",
+        "error: nothing is known of `bias_before_nrom`\n  help: a similar topic is `bias_before_norm`\n",
+    );
+}
+
+#[test]
+fn pipelines_are_formatted_checked_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nnoptc(folder.path(), arguments);
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let untidy = "loss=mse # c\n\n\n\nmodel{a}\n";
+    let tidy = "loss = mse  # c\n\nmodel { a }\n";
+    write("a.nnopt", untidy);
+    write("b.nnopt", tidy);
+    write("c.nnopt", "model {");
+
+    let output = run(&["fmt", "a.nnopt", "b.nnopt", "--check"]);
+    let said = "a.nnopt: not in canonical style\n1 of 2 files would be formatted\n";
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), ("", said, Some(1)));
+
+    let output = run(&["fmt", "a.nnopt", "b.nnopt", "--diff"]);
+    let difference = "--- a.nnopt\n+++ a.nnopt\n@@ -1,5 +1,3 @@\n-loss=mse # c\n+loss = mse  # c\n \n-\n-\n-model{a}\n+model { a }\n";
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), (difference, "", Some(1)));
+    assert_eq!(read("a.nnopt"), untidy);
+
+    // A file with mistakes is shown and left alone; the others are formatted.
+    let output = run(&["fmt", "c.nnopt", "a.nnopt", "--message-format", "short"]);
+    let said = "c.nnopt:1:8: error[E0108]: expected `}`, found the end of the file\n1 of 2 files formatted\n";
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), ("", said, Some(1)));
+    assert_eq!((read("a.nnopt").as_str(), read("c.nnopt").as_str()), (tidy, "model {"));
+    assert_eq!(run(&["fmt", "a.nnopt", "--check", "-q"]).status.code(), Some(0));
+    assert_eq!(run(&["fmt", "nosuch.nnopt"]).status.code(), Some(3));
+}
+
+#[test]
+fn stdin_is_formatted_to_stdout() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nnoptc"))
+        .args(["fmt", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"loss=mse").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), ("loss = mse\n", "", Some(0)));
+}
+
 #[test]
 fn devices_begin_with_the_cpu() {
     let folder = tempfile::tempdir().unwrap();
@@ -231,4 +364,45 @@ fn a_reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+#[test]
+fn a_damaged_cache_of_pipelines_is_no_cache() {
+    for adapter in crate::harness::adapters() {
+        let folder = tempfile::tempdir().unwrap();
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/iris.nnopt");
+        let train = |name: &str| {
+            let out = folder.path().join(name);
+            let mut command = Command::new(env!("CARGO_BIN_EXE_nnoptc"));
+            // The driver keeps its own cache, which is not what is damaged here.
+            if let Some(cache) = std::env::home_dir().map(|home| home.join(".cache")) {
+                command.env("MESA_SHADER_CACHE_DIR", cache);
+            }
+            command.env("XDG_CACHE_HOME", folder.path());
+            command.args(["run", example.to_str().unwrap(), "--set", "train.epochs=1", "--out", out.to_str().unwrap()]);
+            let output = command.args(["--device", &adapter.index.to_string()]).output().unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let summary = std::fs::read_to_string(out.join("summary.json")).unwrap();
+            let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+            summary["weights_sha256"].as_str().unwrap().to_owned()
+        };
+        let weights = train("first");
+        let Ok(files) = std::fs::read_dir(folder.path().join("nnoptc")) else {
+            eprintln!("the driver of {} keeps no pipelines", adapter.name);
+            continue;
+        };
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        for file in &files {
+            let whole = std::fs::read(file).unwrap();
+            let mut flipped = whole.clone();
+            let middle = flipped.len() / 2;
+            flipped[middle] ^= 1;
+            let damaged = [b"not a cache".to_vec(), Vec::new(), whole[..middle].to_vec(), flipped];
+            for (index, bytes) in damaged.into_iter().enumerate() {
+                std::fs::write(file, &bytes).unwrap();
+                assert_eq!(train(&format!("damaged-{index}")), weights, "{}", adapter.name);
+                assert_ne!(std::fs::read(file).unwrap(), bytes, "a damaged file is replaced");
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use nnoptc::formats::Memory;
 use nnoptc::report::diagnostics::{Format, render};
 
 /// A pipeline without mistakes; cases replace parts of it.
-const GOOD: &str = r#"nnopt 1
+pub const GOOD: &str = r#"nnopt 1
 data {
     train     = idx("train")
     test      = idx("test")
@@ -27,7 +27,7 @@ train {
 "#;
 
 /// Images of 6×5 pixels in IDX, with labels that count up to `classes`.
-fn idx(count: usize, classes: usize) -> (Vec<u8>, Vec<u8>) {
+pub fn idx(count: usize, classes: usize) -> (Vec<u8>, Vec<u8>) {
     let size = |n: usize| (n as u32).to_be_bytes();
     let mut images = vec![0, 0, 8, 3];
     images.extend([size(count), size(6), size(5)].concat());
@@ -38,7 +38,7 @@ fn idx(count: usize, classes: usize) -> (Vec<u8>, Vec<u8>) {
     (images, labels)
 }
 
-fn files() -> Memory {
+pub fn files() -> Memory {
     let mut files = Memory::new();
     for (stem, count) in [("train", 12), ("test", 6)] {
         let (images, labels) = idx(count, 3);
@@ -70,9 +70,58 @@ fn said(source: &str, mut files: Memory, sets: &[&str]) -> String {
 }
 
 /// The good pipeline with one part replaced.
-fn with(from: &str, to: &str) -> String {
+pub fn with(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "{from}");
     GOOD.replacen(from, to, 1)
+}
+
+/// Twelve mistakes in 23 lines: of syntax, names and values, each told once, on its line.
+const TWELVE: &str = r#"nnopt 1
+allow(no_warmpu)
+data {
+    train: idx("train")
+    test      = split(train, 120%, stratified)
+    normalise = auto
+}
+let width = 16 *
+model {
+    conv2d(width, kernal = 3) -> relu
+    flatten -> linear(0) -> relu
+    linear(32 -> batch_nrom
+    linear(classes) => relu
+}
+loss      = cross_entropy(label_smoothing = 10)
+optimizer = adam(lr = "fast")
+schedule  = step(every = 1 epoch)
+metrics   = accuracy
+train {
+    epochs = 2
+    batch  = 4
+    seed   = 42
+}
+"#;
+
+#[test]
+fn twelve_mistakes_in_23_lines() {
+    assert_eq!(TWELVE.lines().count(), 23);
+    let said = said(TWELVE, files(), &[]);
+    let lines: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("a.nnopt:")).collect();
+    let expected = [
+        "2:7: error[E0220]: there is no lint `no_warmpu`",
+        "4:10: error[E0102]: expected `=`, found `:`",
+        "5:30: error[E0207]: `size` of `split` is a share such as `10%`, or a number of rows, found `120%`",
+        "6:5: error[E0203]: `data` has no setting `normalise`",
+        "8:17: error[E0104]: expected a value after `*`, found the end of the line",
+        "10:19: error[E0203]: `conv2d` has no argument `kernal`",
+        "11:23: error[E0207]: `units` of `linear` is a count, found `0`",
+        "12:14: error[E0108]: expected `)`, found `->`",
+        "12:18: error[E0202]: `batch_nrom` is not a layer",
+        "13:21: error[E0117]: expected `->`, found `=>`",
+        "15:45: error[E0207]: `label_smoothing` of `cross_entropy` is a probability from 0 to below 1, such as `0.5` or `10%`, found `10`",
+        "16:23: error[E0207]: `lr` of `adam` is a number above 0, found `\"fast\"`",
+    ];
+    assert_eq!(expected.len(), 12);
+    assert_eq!(lines, expected);
 }
 
 /// The texts are in tests/golden/diagnostics.txt; `NNOPTC_BLESS=1` writes them anew, to be read before they are kept.

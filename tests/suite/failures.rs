@@ -13,7 +13,7 @@ use crate::training::{Silent, program};
 fn a_loss_that_is_not_finite_ends_the_training_at_its_step() {
     let sets = ["train.devices=cpu", "optimizer=sgd(lr = 1e30)", "train.early_stop=none"];
     let program = program("examples/digits.nnopt", &sets);
-    let prepared = prepare::prepare(&program);
+    let prepared = prepare::prepare(&program, nnoptc::train::device::fusion(&program));
     let loaded = load(&program, &Disk).unwrap();
     let mut session = device::open_session(&program, &prepared, &loaded, None).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -29,7 +29,7 @@ fn the_last_good_checkpoint_is_kept() {
     // The rate is sane for the first epoch of 20 steps, then beyond all bounds.
     let sets = ["train.devices=cpu", "optimizer=sgd(lr = 0.05)", "schedule=step(every = 1 epochs, gamma = 1e30)"];
     let program = program("examples/digits.nnopt", &sets);
-    let prepared = prepare::prepare(&program);
+    let prepared = prepare::prepare(&program, nnoptc::train::device::fusion(&program));
     let loaded = load(&program, &Disk).unwrap();
     let mut session = device::open_session(&program, &prepared, &loaded, None).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -50,14 +50,14 @@ fn the_last_good_checkpoint_is_kept() {
 #[test]
 fn a_training_that_does_not_fit_names_its_largest_tensors_and_a_batch() {
     let program = program("examples/digits_cnn.nnopt", &["train.batch=512"]);
-    let prepared = prepare::prepare(&program);
+    let prepared = prepare::prepare(&program, nnoptc::train::device::fusion(&program));
     let needed = prepared.memory();
-    let limits = Limits { device: "a small device".to_owned(), total: Some(needed.total() * 2 / 3), arena: None };
+    let limits = Limits { device: "a small device".to_owned(), total: Some(needed.total() * 2 / 3), arena: None, gpu: false };
     let text = check_memory(&program, &prepared, &limits).unwrap_err().to_string();
     assert!(text.contains("of memory on `a small device`, which has"), "{text}");
     assert!(text.contains("the largest tensors are "), "{text}");
     let batch: usize = text.split("a batch of ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    let smaller = prepare::prepare_batch(&program, batch);
+    let smaller = prepare::prepare_batch(&program, batch, nnoptc::backend::cpu::FUSION);
     assert!(check_memory(&program, &smaller, &limits).is_ok(), "{text}");
     assert!((128..512).contains(&batch), "{text}");
     let nothing = Limits { total: Some(1000), ..limits };
@@ -69,7 +69,7 @@ fn a_training_that_does_not_fit_names_its_largest_tensors_and_a_batch() {
 fn a_gpu_that_is_not_there_is_an_error_that_says_what_is() {
     let mut program = program("examples/iris.nnopt", &[]);
     program.train.devices = Devices::Named("no such adapter".to_owned());
-    let prepared = prepare::prepare(&program);
+    let prepared = prepare::prepare(&program, nnoptc::train::device::fusion(&program));
     let loaded = load(&program, &Disk).unwrap();
     let Err(error) = device::open_session(&program, &prepared, &loaded, None) else {
         panic!("there is no such adapter")
@@ -80,7 +80,7 @@ fn a_gpu_that_is_not_there_is_an_error_that_says_what_is() {
 #[test]
 fn a_damaged_checkpoint_is_refused() {
     let program = program("examples/iris.nnopt", &["train.epochs=1", "train.devices=cpu"]);
-    let prepared = prepare::prepare(&program);
+    let prepared = prepare::prepare(&program, nnoptc::train::device::fusion(&program));
     let loaded = load(&program, &Disk).unwrap();
     let mut session = device::open_session(&program, &prepared, &loaded, None).unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -3,9 +3,10 @@
 use std::sync::OnceLock;
 
 use nnoptc::backend::{Session, Setup, cpu, gpu};
-use nnoptc::ir::graph::{Init, StateInfo, StateKind, count};
+use nnoptc::ir::graph::{Init, InputInfo, StateInfo, StateKind, count};
 use nnoptc::ir::interpret::{Environment, Tensor, step};
 use nnoptc::ir::{Builder, DType, Graph, StateId, States, Value};
+use nnoptc::plan::Plan;
 use nnoptc::schema::{Given, GivenCall, GivenKind};
 use nnoptc::syntax::ast::{Expr, ExprKind, Name};
 use nnoptc::{passes, plan, syntax};
@@ -60,6 +61,8 @@ pub fn executors() -> Vec<Executor> {
 pub struct Case {
     pub builder: Builder,
     values: Vec<(StateId, Vec<f64>)>,
+    /// What the host gives the step: scalars and `rows`, by the names of the graph's inputs.
+    pub inputs: Vec<(String, Vec<f64>)>,
     /// Errors are measured against this at least: the size of the numbers whose difference a result is.
     pub scale: f64,
     /// The results: name, state, expected values.
@@ -110,18 +113,25 @@ impl Case {
         match executor {
             Executor::Interpreter => {
                 let mut tensors: Vec<Tensor> = initial(states, &self.values);
-                let environment = Environment { states: tensors.clone(), data: Vec::new(), inputs: Vec::new() };
+                let given = |info: &InputInfo| Tensor::new(&info.shape, self.input(&info.name).to_vec());
+                let inputs = self.builder.graph.inputs.iter().map(given).collect();
+                let environment = Environment { states: tensors.clone(), data: Vec::new(), inputs };
                 for (id, tensor) in step(&self.builder.graph, &environment) {
                     tensors[id.index()] = tensor;
                 }
                 self.expected.iter().map(|(_, id, _)| tensors[id.index()].data.clone()).collect()
             }
             Executor::Cpu | Executor::Gpu(_) => {
-                let mut session = open(executor, self.builder.graph.clone(), states);
+                let plan = planned(executor, self.builder.graph.clone(), states);
+                let mut row = vec![0; plan.step.words];
+                for (name, offset, length, dtype) in &plan.step.inputs {
+                    row[*offset..offset + length].copy_from_slice(&words(self.input(name), *dtype));
+                }
+                let mut session = open_plan(executor, plan, states);
                 for (id, values) in &self.values {
                     session.write_state(*id, &words(values, states.info(*id).dtype)).unwrap();
                 }
-                session.run(0, &[]).unwrap();
+                session.run(0, &row).unwrap();
                 let read = |id: StateId, session: &mut dyn Session| -> Vec<f64> {
                     let dtype = states.info(id).dtype;
                     let words = session.read_state(id).unwrap();
@@ -132,8 +142,19 @@ impl Case {
         }
     }
 
+    /// What the host gives under this name.
+    fn input(&self, name: &str) -> &[f64] {
+        let found = self.inputs.iter().find(|(other, _)| other == name);
+        &found.unwrap_or_else(|| panic!("the input `{name}` is given")).1
+    }
+
     /// Checks every result on every executor: the largest error against the largest value.
-    pub fn check(mut self, title: &str, tolerance: f64, executors: &[Executor]) {
+    pub fn check(self, title: &str, tolerance: f64, executors: &[Executor]) {
+        self.check_within(title, tolerance, 1e-9, executors);
+    }
+
+    /// The same with a bound of its own for the interpreter, where what is expected has been rounded.
+    pub fn check_within(mut self, title: &str, tolerance: f64, in_f64: f64, executors: &[Executor]) {
         if self.expected.iter().any(|(_, _, values)| values.iter().any(|value| value.is_nan())) {
             let truth = self.run(&Executor::Interpreter);
             for ((_, _, values), truth) in self.expected.iter_mut().zip(truth) {
@@ -141,7 +162,7 @@ impl Case {
             }
         }
         for executor in executors {
-            let bound = if matches!(executor, Executor::Interpreter) { 1e-9 } else { tolerance };
+            let bound = if matches!(executor, Executor::Interpreter) { in_f64 } else { tolerance };
             for ((name, _, wanted), found) in self.expected.iter().zip(self.run(executor)) {
                 let error = relative_error(&found, wanted, self.scale);
                 assert!(
@@ -178,13 +199,21 @@ fn initial(states: &States, values: &[(StateId, Vec<f64>)]) -> Vec<Tensor> {
 }
 
 /// A session with one plan.
-pub fn open(executor: &Executor, mut graph: Graph, states: &States) -> Box<dyn Session> {
+pub fn open(executor: &Executor, graph: Graph, states: &States) -> Box<dyn Session> {
+    open_plan(executor, planned(executor, graph, states), states)
+}
+
+pub fn planned(executor: &Executor, mut graph: Graph, states: &States) -> Plan {
     passes::optimize(&mut graph, states, &mut |_, _| {});
     let fusion = match executor {
         Executor::Gpu(_) => gpu::FUSION,
         Executor::Cpu | Executor::Interpreter => cpu::FUSION,
     };
-    let plans = [plan::plan(&graph, states, fusion)];
+    plan::plan(&graph, states, fusion)
+}
+
+fn open_plan(executor: &Executor, plan: Plan, states: &States) -> Box<dyn Session> {
+    let plans = [plan];
     let setup = Setup { plans: &plans, states, data: &[] };
     match executor {
         Executor::Cpu => cpu::open(&setup, None).unwrap(),
@@ -219,6 +248,7 @@ fn given(expr: &Expr) -> Given {
         ExprKind::Text(text) => GivenKind::Text(text.clone()),
         ExprKind::Word(word) => GivenKind::Word(word.clone()),
         ExprKind::List(items) => GivenKind::List(items.iter().map(given).collect()),
+        ExprKind::Range(low, high) => GivenKind::Range(plain(low), plain(high)),
         ExprKind::Call(call) => GivenKind::Call(GivenCall {
             name: Name { text: call.name.text.clone(), span: call.name.span },
             args: call.args.iter().map(|arg| (arg.name.clone(), given(&arg.value))).collect(),
@@ -227,6 +257,15 @@ fn given(expr: &Expr) -> Given {
         other => panic!("{other:?} in a call of a test"),
     };
     Given { kind, span: expr.span }
+}
+
+/// A number, perhaps with a sign.
+fn plain(expr: &Expr) -> f64 {
+    match &expr.kind {
+        ExprKind::Number { value, .. } => *value,
+        ExprKind::Negate(inner) => -plain(inner),
+        other => panic!("{other:?} as the end of a range in a test"),
+    }
 }
 
 /// A golden file.

@@ -3,9 +3,17 @@
 mod cli;
 mod diagnostics;
 mod dispatches;
+mod editors;
+mod emit;
 mod failures;
 mod floors;
+mod frozen;
 mod harness;
+mod lsp;
 mod operations;
 mod parity;
+mod renderings;
+mod settings;
+mod speed;
+mod steps;
 mod training;

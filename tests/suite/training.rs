@@ -36,7 +36,7 @@ pub fn program(path: &str, sets: &[&str]) -> Program {
 
 /// Trains a program.
 pub fn train(program: &Program, threads: Option<usize>) -> Summary {
-    let prepared = prepare::prepare(program);
+    let prepared = prepare::prepare(program, nnoptc::train::device::fusion(program));
     let loaded = load(program, &Disk).unwrap();
     let mut session = device::open_session(program, &prepared, &loaded, threads).unwrap();
     run::run(program, &prepared, &loaded, &mut *session, None, &mut Silent).unwrap()

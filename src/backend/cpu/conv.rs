@@ -3,9 +3,10 @@
 use super::Job;
 use super::conv_weight::WeightGrad;
 use super::depthwise::{Depthwise, DepthwiseKind};
+use super::epilogue::{Late, Output};
 use super::isa::Isa;
-use super::memory::Region;
-use super::product::{Outer, outer};
+use super::memory::{Region, Words};
+use super::product::{Fragments, Outer, STRIP, outer};
 use super::spread::Spread;
 use crate::ir::ConvGeometry;
 
@@ -13,20 +14,23 @@ use crate::ir::ConvGeometry;
 const PART_WORK: usize = 500_000;
 /// Most parts of a kernel.
 const MAX_PARTS: usize = 16;
-/// Channels of the result that are computed before they are copied to their place.
-const STRIP: usize = 16;
+/// Channels of the result that are computed before they are copied to their places, if those are not neighbours.
+const COPIED: usize = 2 * STRIP;
 
 /// `out = conv(x, weight)`
-pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Region, isa: Isa) -> Box<dyn Job> {
-    check(&g, x, weight, out);
-    if g.channels == g.groups {
-        return Box::new(Depthwise::new(DepthwiseKind::Forward, g, [x, weight, out], isa));
+pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+    check(&g);
+    x.expect_floats(images(&g), "the images of a convolution");
+    weight.expect_floats(filters(&g), "the filters of a convolution");
+    out.expect_floats(results(&g), "the result of a convolution");
+    if is_depthwise(&g) {
+        let build = |out| Box::new(Depthwise::new(DepthwiseKind::Forward, g, [x, weight, out], isa)) as Box<dyn Job>;
+        return Late::build(out, results(&g), build);
     }
     let spread = Spread::of_images(&g);
     let taps = taps(&g);
     let steps = |channel: usize| taps.iter().map(move |tap| (channel, *tap));
     let pass = Pass {
-        a_start: 0,
         a_steps: (0..spread.channels * taps.len()).collect(),
         b_steps: (0..spread.channels)
             .flat_map(steps)
@@ -41,7 +45,8 @@ pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Region, isa: Isa
         &g,
         spread,
         vec![pass],
-        [x, weight, out],
+        [x, weight],
+        out,
         g.filters,
         g.output,
         [row, row * g.filters / g.groups],
@@ -53,10 +58,14 @@ pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Region, isa: Isa
 ///
 /// Pixels whose places have equal remainders of the stride see the same taps; each such set is a convolution of the
 /// gradient with those taps.
-pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Region, isa: Isa) -> Box<dyn Job> {
-    check(&g, out, weight, grad);
-    if g.channels == g.groups {
-        return Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa));
+pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+    check(&g);
+    weight.expect_floats(filters(&g), "the filters of a convolution");
+    grad.expect_floats(results(&g), "the gradient of a convolution's result");
+    out.expect_floats(images(&g), "the gradient of a convolution's images");
+    if is_depthwise(&g) {
+        let build = |out| Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa)) as Box<dyn Job>;
+        return Late::build(out, images(&g), build);
     }
     // Where a tap finds the gradient from a pixel of a remainder, in steps of the stride; it may lie before the first.
     let places = |axis: usize, remainder: usize, tap: usize| {
@@ -97,7 +106,6 @@ pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Region, is
                 }
             }
             passes.push(Pass {
-                a_start: 0,
                 a_steps,
                 b_steps,
                 size: [count(0, y), count(1, x)],
@@ -107,24 +115,43 @@ pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Region, is
         }
     }
     let strides = [n_taps, filters * channels * n_taps];
-    Box::new(Conv::new(&g, spread, passes, [grad, weight, out], g.channels, g.input, strides, isa))
+    Box::new(Conv::new(&g, spread, passes, [grad, weight], out, g.channels, g.input, strides, isa))
 }
 
 /// The gradient of the filters.
-pub fn weight_grad(g: ConvGeometry, x: Region, grad: Region, out: Region, isa: Isa) -> Box<dyn Job> {
-    check(&g, x, out, grad);
-    if g.channels == g.groups {
-        return Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa));
+pub fn weight_grad(g: ConvGeometry, x: Region, grad: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+    check(&g);
+    x.expect_floats(images(&g), "the images of a convolution");
+    grad.expect_floats(results(&g), "the gradient of a convolution's result");
+    out.expect_floats(filters(&g), "the gradient of a convolution's filters");
+    if is_depthwise(&g) {
+        let build = |out| Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa)) as Box<dyn Job>;
+        return Late::build(out, filters(&g), build);
     }
     Box::new(WeightGrad::new(g, x, grad, out, isa))
 }
 
-fn check(g: &ConvGeometry, x: Region, weight: Region, y: Region) {
-    assert!(g.groups > 0 && g.channels.is_multiple_of(g.groups) && g.filters.is_multiple_of(g.groups), "groups divide the channels");
+/// Whether groups have one channel and too few filters for tiles of a product.
+fn is_depthwise(g: &ConvGeometry) -> bool {
+    g.channels == g.groups && g.filters < 4 * g.groups
+}
+
+fn check(g: &ConvGeometry) {
+    assert!(g.groups > 0 && g.channels.is_multiple_of(g.groups), "groups divide the channels");
+    assert!(g.filters.is_multiple_of(g.groups), "groups divide the filters");
     assert!(g.output[0] > 0 && g.output[1] > 0 && g.stride[0] > 0 && g.stride[1] > 0, "a convolution has a result");
-    x.expect_floats(g.input_shape().iter().product(), "the image of a convolution");
-    weight.expect_floats(g.weight_shape().iter().product(), "the filters of a convolution");
-    y.expect_floats(g.output_shape().iter().product(), "the result of a convolution");
+}
+
+fn images(g: &ConvGeometry) -> usize {
+    g.input_shape().iter().product()
+}
+
+fn filters(g: &ConvGeometry) -> usize {
+    g.weight_shape().iter().product()
+}
+
+fn results(g: &ConvGeometry) -> usize {
+    g.output_shape().iter().product()
 }
 
 /// Rows and columns of the taps of a filter.
@@ -139,8 +166,6 @@ pub fn shift(g: &ConvGeometry, tap: [usize; 2]) -> [usize; 2] {
 
 /// A product that gives some of the pixels of the result.
 struct Pass {
-    /// Where the filters begin.
-    a_start: usize,
     /// Where each step of the sums is in the filters.
     a_steps: Vec<usize>,
     /// Where each step of the sums is in the image.
@@ -152,14 +177,39 @@ struct Pass {
     step: [usize; 2],
 }
 
+/// A pass made ready.
+struct Bound {
+    pass: Pass,
+    /// Where its filters begin in the copy, in strips, and where each step is in a row of a strip.
+    a_start: usize,
+    a_steps: Vec<usize>,
+    /// Pixels in rows of the laid out image.
+    columns: usize,
+    target: Target,
+}
+
+/// Where a pass writes.
+enum Target {
+    /// Rows of the result.
+    Rows,
+    /// Runs of the rows.
+    Runs(Fragments),
+    /// A copy, from where pixels are taken to places that are not neighbours.
+    Copy,
+}
+
 /// A convolution of laid out images.
 struct Conv {
     spread: Spread,
-    passes: Vec<Pass>,
+    passes: Vec<Bound>,
     x: Region,
     weight: Region,
-    out: Region,
+    out: Output,
     isa: Isa,
+    /// The filters, by group and pass, in strips of 8 channels of the result: `[strip, step, channel]`.
+    filters: Words,
+    /// Elements of a group in it.
+    group_filters: usize,
     /// Whether images need not be laid out.
     in_place: bool,
     batch: usize,
@@ -179,7 +229,8 @@ impl Conv {
         g: &ConvGeometry,
         spread: Spread,
         passes: Vec<Pass>,
-        [x, weight, out]: [Region; 3],
+        [x, weight]: [Region; 2],
+        out: Output,
         channels: usize,
         size: [usize; 2],
         weight_strides: [usize; 2],
@@ -190,6 +241,28 @@ impl Conv {
         let (channels, plane) = (channels / g.groups, size[0] * size[1]);
         // No vector may go past the end of the last image.
         let in_place = spread.is_plain() && passes.iter().all(|pass| spread.run(pass.size).is_multiple_of(16));
+        let strips = channels.div_ceil(STRIP);
+        let mut group_filters = 0;
+        let width = spread.size[1];
+        let bind = |pass: Pass| {
+            let a_start = group_filters;
+            group_filters += strips * STRIP * pass.a_steps.len();
+            let columns = spread.run(pass.size);
+            let target = if pass.step[1] != 1 {
+                Target::Copy
+            } else if pass.size[1] == width && pass.step == [width, 1] {
+                Target::Rows
+            } else {
+                let place = |column: usize| {
+                    let (y, x) = (column / width, column % width);
+                    (x < pass.size[1]).then_some(y * pass.step[0] + x)
+                };
+                Target::Runs(Fragments::new(columns, isa.lanes(), place))
+            };
+            let a_steps = (0..pass.a_steps.len()).map(|step| step * STRIP).collect();
+            Bound { a_start, a_steps, columns, target, pass }
+        };
+        let passes = passes.into_iter().map(bind).collect();
         Conv {
             in_place,
             spread,
@@ -198,6 +271,8 @@ impl Conv {
             weight,
             out,
             isa,
+            filters: Words::zeroed(g.groups * group_filters),
+            group_filters,
             batch: g.batch,
             groups: g.groups,
             channels,
@@ -212,19 +287,19 @@ impl Conv {
         if self.in_place { 0 } else { (self.spread.len() + 16).next_multiple_of(16) }
     }
 
-    /// Words of a row of a strip.
-    fn strip_words(&self) -> usize {
-        self.passes.iter().map(|pass| self.spread.run(pass.size).next_multiple_of(16)).max().unwrap_or(0)
+    /// Words of a row of a copy.
+    fn copy_words(&self) -> usize {
+        let copied = self.passes.iter().filter(|bound| matches!(bound.target, Target::Copy));
+        copied.map(|bound| bound.columns.next_multiple_of(16)).max().unwrap_or(0)
     }
 
     /// Computes one image's result in one group.
     ///
     /// # Safety
-    /// As [`Job::run_part`], for the image.
-    unsafe fn image(&self, image: usize, group: usize, scratch: *mut f32) {
+    /// As [`Job::run_part`], for the image; the result is this thread's.
+    unsafe fn image(&self, image: usize, group: usize, out: &mut [f32], scratch: *mut f32) {
         let source = self.spread.channels * self.spread.input[0] * self.spread.input[1];
-        let (width, strip_row) = (self.spread.size[1], self.strip_words());
-        // SAFETY: the builders have checked the sizes of all buffers; scratch memory holds the image and a strip.
+        // SAFETY: the builders have checked the sizes of all buffers; scratch memory holds the image and a copy.
         unsafe {
             let x = &self.x.slice()[(image * self.groups + group) * source..][..source];
             let b = if self.in_place {
@@ -235,34 +310,50 @@ impl Conv {
                 to[self.spread.len()..].fill(0.0);
                 to.as_ptr()
             };
-            let strip = scratch.add(self.image_words());
-            for pass in &self.passes {
-                let columns = self.spread.run(pass.size);
-                let is_direct = pass.size[1] == width && pass.step == [width, 1];
-                for channel in (0..self.channels).step_by(STRIP) {
-                    let rows = STRIP.min(self.channels - channel);
-                    let first = ((image * self.groups + group) * self.channels + channel) * self.plane;
-                    let out = self.out.part_mut(first, rows * self.plane);
-                    let a = pass.a_start + group * self.weight_strides[1] + channel * self.weight_strides[0];
-                    let product = Outer {
-                        rows,
-                        columns,
-                        a: self.weight.floats().cast_const().add(a),
-                        a_row: self.weight_strides[0],
-                        a_steps: &pass.a_steps,
-                        b,
-                        b_steps: &pass.b_steps,
-                        out: if is_direct { out.as_mut_ptr().add(pass.first) } else { strip },
-                        out_row: if is_direct { self.plane } else { strip_row },
-                    };
+            let copy = scratch.add(self.image_words());
+            let filters = self.filters.start().cast::<f32>().cast_const().add(group * self.group_filters);
+            for bound in &self.passes {
+                let product = Outer {
+                    rows: self.channels,
+                    columns: bound.columns,
+                    a: filters.add(bound.a_start),
+                    a_row: 1,
+                    a_strip: STRIP * bound.a_steps.len(),
+                    a_steps: &bound.a_steps,
+                    b,
+                    b_steps: &bound.pass.b_steps,
+                    out: out.as_mut_ptr().add(bound.pass.first),
+                    out_row: self.plane,
+                    fragments: match &bound.target {
+                        Target::Runs(fragments) => Some(fragments),
+                        Target::Rows | Target::Copy => None,
+                    },
+                };
+                if matches!(bound.target, Target::Copy) {
+                    self.copied(bound, product, copy, out);
+                } else {
                     outer(self.isa, &product);
-                    if !is_direct {
-                        let strip = std::slice::from_raw_parts(strip, rows * strip_row);
-                        for (strip, out) in strip.chunks_exact(strip_row).zip(out.chunks_exact_mut(self.plane)) {
-                            pass.place(strip, width, &mut out[pass.first..]);
-                        }
-                    }
                 }
+            }
+        }
+    }
+
+    /// Computes a product in a copy and takes the pixels from there.
+    ///
+    /// # Safety
+    /// As [`outer`]; the copy is this thread's.
+    unsafe fn copied(&self, bound: &Bound, product: Outer<'_>, copy: *mut f32, out: &mut [f32]) {
+        let row = self.copy_words();
+        for (copied, out) in out.chunks_mut(COPIED * self.plane).enumerate() {
+            let rows = out.len() / self.plane;
+            // SAFETY: the caller's promise; strips begin at multiples of 8 rows.
+            let from = unsafe {
+                let a = product.a.add(copied * COPIED / STRIP * product.a_strip);
+                outer(self.isa, &Outer { rows, a, out: copy, out_row: row, ..product });
+                std::slice::from_raw_parts(copy, rows * row)
+            };
+            for (from, out) in from.chunks_exact(row).zip(out.chunks_exact_mut(self.plane)) {
+                bound.pass.place(from, self.spread.size[1], &mut out[bound.pass.first..]);
             }
         }
     }
@@ -270,32 +361,99 @@ impl Conv {
 
 impl Pass {
     /// Copies the pixels of a channel, in rows of `width`, to their places.
-    fn place(&self, strip: &[f32], width: usize, out: &mut [f32]) {
+    fn place(&self, from: &[f32], width: usize, out: &mut [f32]) {
         for y in 0..self.size[0] {
-            let from = &strip[y * width..][..self.size[1]];
-            let to = &mut out[y * self.step[0]..];
+            let from = &from[y * width..][..self.size[1]];
+            let to = out[y * self.step[0]..].iter_mut();
             match self.step[1] {
-                1 => to[..from.len()].copy_from_slice(from),
-                step => to.iter_mut().step_by(step).zip(from).for_each(|(to, from)| *to = *from),
+                2 => to.step_by(2).zip(from).for_each(|(to, from)| *to = *from),
+                step => to.step_by(step).zip(from).for_each(|(to, from)| *to = *from),
             }
         }
     }
 }
 
+impl Conv {
+    /// Copies strips of the filters; see [`Conv::filters`].
+    ///
+    /// # Safety
+    /// No one else uses the copy.
+    unsafe fn copy_filters(&self) {
+        // SAFETY: the caller's promise.
+        let (weight, filters) = unsafe {
+            let filters = self.filters.start().cast::<f32>();
+            (self.weight.slice(), std::slice::from_raw_parts_mut(filters, self.filters.len()))
+        };
+        for (group, filters) in filters.chunks_exact_mut(self.group_filters.max(1)).enumerate() {
+            for bound in self.passes.iter().filter(|bound| !bound.a_steps.is_empty()) {
+                let strips = filters[bound.a_start..].chunks_exact_mut(STRIP * bound.a_steps.len());
+                for (strip, to) in strips.take(self.channels.div_ceil(STRIP)).enumerate() {
+                    let first = strip * STRIP;
+                    let own = STRIP.min(self.channels - first);
+                    let from = &weight[group * self.weight_strides[1] + first * self.weight_strides[0]..];
+                    for (to, step) in to.chunks_exact_mut(STRIP).zip(&bound.pass.a_steps) {
+                        for (channel, to) in to[..own].iter_mut().enumerate() {
+                            *to = from[channel * self.weight_strides[0] + step];
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Elements of an image's result.
+    fn result(&self) -> usize {
+        self.groups * self.channels * self.plane
+    }
+
+    /// Words of an image's result before the epilogue.
+    fn result_words(&self) -> usize {
+        match &self.out {
+            Output::Buffer(_) => 0,
+            Output::Epilogue(_) => self.result().next_multiple_of(16),
+        }
+    }
+}
+
 impl Job for Conv {
-    fn parts(&self) -> usize {
-        self.batch.div_ceil(self.part)
+    fn phases(&self) -> usize {
+        2
+    }
+
+    fn parts(&self, phase: usize) -> usize {
+        if phase == 0 { 1 } else { self.batch.div_ceil(self.part) }
     }
 
     fn scratch_words(&self) -> usize {
-        self.image_words() + STRIP * self.strip_words()
+        self.out.scratch_words() + self.result_words() + self.image_words() + COPIED * self.copy_words()
     }
 
-    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
-        for image in part * self.part..((part + 1) * self.part).min(self.batch) {
-            for group in 0..self.groups {
-                // SAFETY: the caller's promise; parts have no image in common.
-                unsafe { self.image(image, group, scratch.cast()) };
+    unsafe fn run_part(&self, phase: usize, part: usize, scratch: *mut u32) {
+        if phase == 0 {
+            // SAFETY: this phase has one part.
+            return unsafe { self.copy_filters() };
+        }
+        let len = self.result();
+        // SAFETY: the caller's promise; parts have no image in common, and scratch memory holds what the epilogue needs,
+        // the result before it, and what an image takes.
+        unsafe {
+            let results = scratch.add(self.out.scratch_words()).cast::<f32>();
+            let rest = results.add(self.result_words());
+            let frame = match &self.out {
+                Output::Buffer(_) => None,
+                Output::Epilogue(epilogue) => Some(epilogue.frame(scratch)),
+            };
+            for image in part * self.part..((part + 1) * self.part).min(self.batch) {
+                let out = match &self.out {
+                    Output::Buffer(out) => out.part_mut(image * len, len),
+                    Output::Epilogue(_) => std::slice::from_raw_parts_mut(results, len),
+                };
+                for (group, out) in out.chunks_exact_mut(len / self.groups).enumerate() {
+                    self.image(image, group, out, rest);
+                }
+                if let Some(frame) = &frame {
+                    frame.run(image * len, len, results);
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Job;
 use super::conv::{shift, taps};
+use super::epilogue::Output;
 use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::{Inner, inner};
@@ -12,6 +13,8 @@ use crate::ir::ConvGeometry;
 const PART_WORK: usize = 2_000_000;
 /// Most parts, each of which has its own copy of the result.
 const MAX_PARTS: usize = 8;
+/// Fewest elements of the result that are joined together.
+const JOINED: usize = 4096;
 /// Pixels that are summed in registers before the sums are written: a few rows of the gradient fill the nearest cache.
 const PIXELS: usize = 1536;
 
@@ -21,36 +24,69 @@ pub struct WeightGrad {
     spread: Spread,
     x: Region,
     grad: Region,
-    out: Region,
+    out: Output,
     isa: Isa,
+    /// Elements of the result.
+    len: usize,
     /// Where each tap of a filter finds the first pixel.
     b_columns: Vec<usize>,
-    /// Words of a plane of the gradient in rows of the laid out image.
+    /// Words of a plane of the gradient as the product reads it.
     pixels: usize,
+    /// Whether the gradient is read where it lies, row by row.
+    in_place: bool,
+    /// Where each piece of the sums begins in the gradient and in the laid out images.
+    grad_pieces: Vec<usize>,
+    image_pieces: Vec<usize>,
     /// Images that are summed in registers.
     together: usize,
     /// Images of a part.
     part: usize,
-    /// The sums of each part; empty if there is one.
+    /// The sums of each part; empty if the only part writes the result.
     sums: Words,
 }
 
 impl WeightGrad {
     /// Binds a kernel whose buffers have the sizes of the geometry.
-    pub fn new(geometry: ConvGeometry, x: Region, grad: Region, out: Region, isa: Isa) -> WeightGrad {
+    pub fn new(geometry: ConvGeometry, x: Region, grad: Region, out: Output, isa: Isa) -> WeightGrad {
         let g = &geometry;
         let spread = Spread::of_images(g);
         let taps = taps(g);
         let steps = |channel: usize| taps.iter().map(move |tap| (channel, *tap));
         let b_columns = (0..spread.channels).flat_map(steps).map(|(channel, tap)| spread.place(channel, shift(g, tap)));
         let b_columns = b_columns.collect();
-        let pixels = spread.run(g.output).next_multiple_of(16);
-        let work = grad.len * out.len / g.filters;
+        // Rows of whole vectors need no copy that has zeros where the laid out image has a border.
+        let [height, width] = g.output;
+        let in_place = width.is_multiple_of(16);
+        let pixels = if in_place { height * width } else { spread.run(g.output).next_multiple_of(16) };
+        let len = g.weight_shape().iter().product::<usize>();
+        let work = grad.len * len / g.filters;
         let part = g.batch.div_ceil((work / PART_WORK).clamp(1, MAX_PARTS));
         let parts = g.batch.div_ceil(part);
-        let sums = Words::zeroed(if parts > 1 { parts * out.len } else { 0 });
+        let is_direct = parts == 1 && matches!(out, Output::Buffer(_));
+        let sums = Words::zeroed(if is_direct { 0 } else { parts * len });
         let together = (PIXELS / pixels).clamp(1, part);
-        WeightGrad { geometry, spread, x, grad, out, isa, b_columns, pixels, together, part, sums }
+        let rows = if in_place { height } else { 1 };
+        let places = |image: usize, row: usize| {
+            let of_images = move |at: usize| (0..rows).map(move |y| at * image + y * row);
+            (0..together).flat_map(of_images).collect()
+        };
+        WeightGrad {
+            grad_pieces: places(if in_place { g.filters } else { g.filters / g.groups } * pixels, width),
+            image_pieces: places(spread.len(), spread.size[1]),
+            geometry,
+            x,
+            grad,
+            out,
+            isa,
+            len,
+            b_columns,
+            pixels,
+            in_place,
+            together,
+            part,
+            sums,
+            spread,
+        }
     }
 
     fn filters(&self) -> usize {
@@ -70,15 +106,24 @@ impl WeightGrad {
 }
 
 impl Job for WeightGrad {
-    fn parts(&self) -> usize {
-        self.geometry.batch.div_ceil(self.part)
+    fn phases(&self) -> usize {
+        if self.sums.len() == 0 { 1 } else { 2 }
+    }
+
+    fn parts(&self, phase: usize) -> usize {
+        if phase == 0 { self.n_sums() } else { self.len.div_ceil(self.joined()) }
     }
 
     fn scratch_words(&self) -> usize {
-        self.together * (self.spread.len() + self.filters() * self.pixels) + 32
+        let grads = if self.in_place { 0 } else { self.filters() * self.pixels };
+        (self.together * (self.spread.len() + grads) + 32).max(self.out.scratch_words())
     }
 
-    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
+    unsafe fn run_part(&self, phase: usize, part: usize, scratch: *mut u32) {
+        if phase == 1 {
+            // SAFETY: the caller's promise.
+            return unsafe { self.join(part, scratch) };
+        }
         let g = &self.geometry;
         let filters = self.filters();
         let source = self.spread.channels * g.input[0] * g.input[1];
@@ -86,17 +131,19 @@ impl Job for WeightGrad {
         let result = filters * g.output[0] * g.output[1];
         // SAFETY: the builder has checked the sizes of all buffers, and each part has its own sums and scratch memory.
         unsafe {
-            let sums = if self.sums.len() == 0 {
-                self.out.part_mut(0, self.out.len)
-            } else {
-                let start = self.sums.start().cast::<f32>().add(part * self.out.len);
-                std::slice::from_raw_parts_mut(start, self.out.len)
+            let sums = match &self.out {
+                Output::Buffer(out) if self.sums.len() == 0 => out.part_mut(0, self.len),
+                _ => {
+                    let start = self.sums.start().cast::<f32>().add(part * self.len);
+                    std::slice::from_raw_parts_mut(start, self.len)
+                }
             };
-            sums.fill(0.0);
             let scratch = std::slice::from_raw_parts_mut(scratch.cast::<f32>(), self.scratch_words());
-            let (grads, images) = scratch.split_at_mut(self.together * grad_len);
-            let end = ((part + 1) * self.part).min(g.batch);
-            for first in (part * self.part..end).step_by(self.together) {
+            let copied = if self.in_place { 0 } else { self.together * grad_len };
+            let (grads, images) = scratch.split_at_mut(copied);
+            let start = part * self.part;
+            let end = (start + self.part).min(g.batch);
+            for first in (start..end).step_by(self.together) {
                 let pieces = self.together.min(end - first);
                 for group in 0..g.groups {
                     for piece in 0..pieces {
@@ -105,47 +152,70 @@ impl Job for WeightGrad {
                             &self.x.slice()[at * source..][..source],
                             &mut images[piece * image_len..][..image_len],
                         );
-                        self.fill(
-                            &self.grad.slice()[at * result..][..result],
-                            &mut grads[piece * grad_len..][..grad_len],
-                        );
+                        if !self.in_place {
+                            self.fill(
+                                &self.grad.slice()[at * result..][..result],
+                                &mut grads[piece * grad_len..][..grad_len],
+                            );
+                        }
                     }
                     // The last taps read a little further, times zero.
                     images[pieces * image_len..][..16].fill(0.0);
                     let row = self.b_columns.len();
+                    let rows = self.grad_pieces.len() / self.together;
+                    let a = match self.in_place {
+                        true => self.grad.slice()[(first * g.groups + group) * result..].as_ptr(),
+                        false => grads.as_ptr(),
+                    };
                     let product = Inner {
                         rows: filters,
-                        a: grads.as_ptr(),
+                        a,
                         a_row: self.pixels,
-                        a_piece: grad_len,
+                        a_pieces: &self.grad_pieces[..pieces * rows],
                         b: images.as_ptr(),
                         b_columns: &self.b_columns,
-                        b_piece: image_len,
-                        pieces,
-                        length: self.pixels,
+                        b_pieces: &self.image_pieces[..pieces * rows],
+                        length: if self.in_place { g.output[1] } else { self.pixels },
                         out: sums[group * filters * row..].as_mut_ptr(),
                         out_row: row,
+                        add: first > start,
                     };
                     inner(self.isa, &product);
                 }
             }
         }
     }
+}
 
-    fn finish(&self) {
-        if self.sums.len() == 0 {
-            return;
-        }
-        // SAFETY: all parts are done, so this thread alone uses these buffers.
-        let (sums, out) = unsafe {
-            (
-                std::slice::from_raw_parts(self.sums.start().cast_const().cast::<f32>(), self.sums.len()),
-                self.out.part_mut(0, self.out.len),
-            )
-        };
-        out.copy_from_slice(&sums[..out.len()]);
-        for sums in sums[out.len()..].chunks_exact(out.len()) {
-            out.iter_mut().zip(sums).for_each(|(out, sum)| *out += *sum);
+impl WeightGrad {
+    fn n_sums(&self) -> usize {
+        self.geometry.batch.div_ceil(self.part)
+    }
+
+    /// Elements that a part of the second phase joins.
+    fn joined(&self) -> usize {
+        self.len.div_ceil(MAX_PARTS).next_multiple_of(64).max(JOINED)
+    }
+
+    /// Adds up the sums of all parts, in their order, for some elements of the result.
+    ///
+    /// # Safety
+    /// As [`Job::run_part`], in the second phase.
+    unsafe fn join(&self, part: usize, scratch: *mut u32) {
+        let start = part * self.joined();
+        let len = self.joined().min(self.len - start);
+        // SAFETY: the sums are done; the caller's promise, as parts have no element in common.
+        unsafe {
+            let sums = |at: usize| self.sums.start().cast::<f32>().add(at * self.len + start);
+            let total = std::slice::from_raw_parts_mut(sums(0), len);
+            for at in 1..self.n_sums() {
+                let sums = std::slice::from_raw_parts(sums(at).cast_const(), len);
+                total.iter_mut().zip(sums).for_each(|(total, sum)| *total += *sum);
+            }
+            match &self.out {
+                Output::Buffer(out) => out.part_mut(start, len).copy_from_slice(total),
+                Output::Epilogue(epilogue) => epilogue.frame(scratch).run(start, len, total.as_ptr()),
+            }
         }
     }
 }

@@ -54,7 +54,7 @@ impl Depthwise {
 }
 
 impl Job for Depthwise {
-    fn parts(&self) -> usize {
+    fn parts(&self, _phase: usize) -> usize {
         self.planes().div_ceil(self.part)
     }
 
@@ -62,7 +62,7 @@ impl Job for Depthwise {
         0
     }
 
-    unsafe fn run_part(&self, part: usize, _scratch: *mut u32) {
+    unsafe fn run_part(&self, _phase: usize, part: usize, _scratch: *mut u32) {
         let g = &self.geometry;
         let filters = g.filters / g.channels;
         let taps = g.kernel[0] * g.kernel[1];

@@ -34,6 +34,15 @@ impl Isa {
         }
         Isa::Baseline
     }
+
+    /// Floats of a vector.
+    pub fn lanes(self) -> usize {
+        match self {
+            Isa::Baseline => <<Portable as Arithmetic>::Vector as Vector>::LANES,
+            Isa::Avx2 => 8,
+            Isa::Avx512 => 16,
+        }
+    }
 }
 
 impl fmt::Display for Isa {

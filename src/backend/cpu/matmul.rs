@@ -1,9 +1,11 @@
 //! Matrix products, cut into parts by their shape alone.
 
 use super::Job;
+use super::epilogue::Output;
 use super::isa::Isa;
-use super::memory::Region;
-use super::product::{Outer, outer};
+use super::memory::{Region, Words};
+use super::product::{Inner, Outer, STRIP, Transpose, inner, outer, transpose};
+use super::tile::Frame;
 
 /// Multiplications of a part: below twice as many, a second thread does not pay.
 const PART_WORK: usize = 700_000;
@@ -11,25 +13,47 @@ const PART_WORK: usize = 700_000;
 const MAX_PARTS: usize = 8;
 /// Columns that are copied together: whole tiles of every vector length.
 const PANEL: usize = 48;
-/// Rows from which on copying pays, as it is paid back once by each eight.
+/// Fewest columns of a part with an epilogue: shorter runs cost more to begin than to compute.
+const RUN: usize = 240;
+/// Rows from which on copying the right operand pays, as it is paid back once by each eight.
 const ROWS_TO_COPY: usize = 32;
+/// A right operand of at most this many elements stays in the nearest cache, however its rows lie.
+const SMALL: usize = 4096;
+/// Elements of the right operand that a part may go through again and again: a quarter of the second cache.
+const NEAR: usize = 128 * 1024;
+/// Length of the sums from which on adding up lanes at their end costs less than transposing the right operand.
+const LONG: usize = 192;
+/// Length of a piece of the sums, so that a strip of it stays in the nearest cache.
+const PIECE: usize = 1024;
+
+/// How a product is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Both operands run along the sums: lanes of the sums are added up at the end.
+    Inner,
+    /// Lanes are columns of the result.
+    Outer,
+}
 
 /// A product.
 pub struct MatMul {
+    form: Form,
     rows: usize,
     columns: usize,
     a: Region,
     b: Region,
-    out: Region,
+    out: Output,
     isa: Isa,
-    /// From one row of `a` to the next.
-    a_row: usize,
+    transpose_a: bool,
+    transpose_b: bool,
     /// Where each step of the sums is in a row of `a`.
     a_steps: Vec<usize>,
-    /// Where the row of each step begins in `b`, and in the copy of a panel.
+    /// Where the row of each step begins in `b`, or in a panel.
     b_steps: Vec<usize>,
-    panel_steps: Vec<usize>,
-    transpose_b: bool,
+    /// Where each column begins in `b`; only for [`Form::Inner`].
+    b_columns: Vec<usize>,
+    /// The right operand in panels of columns, `[panel, step, column]`; empty if it is read where it lies.
+    panels: Words,
     /// Rows and columns of a part.
     part: [usize; 2],
 }
@@ -40,96 +64,260 @@ impl MatMul {
         [m, n, k]: [usize; 3],
         transpose_a: bool,
         transpose_b: bool,
-        [a, b, out]: [Region; 3],
+        [a, b]: [Region; 2],
+        out: Output,
         isa: Isa,
     ) -> MatMul {
         a.expect_floats(m * k, "the left operand of a product");
         b.expect_floats(k * n, "the right operand of a product");
         out.expect_floats(m * n, "a product");
-        let parts = (m * n * k / PART_WORK).clamp(1, MAX_PARTS);
-        let columns = n.div_ceil(parts).next_multiple_of(PANEL);
-        // Rows are cut where there are too few columns, but not so short that panels are copied for nothing.
-        let rows = m.div_ceil(parts / n.div_ceil(columns)).next_multiple_of(ROWS_TO_COPY);
-        let steps = |stride: usize| (0..k).map(|at| at * stride).collect();
+        let form = if transpose_b && !transpose_a && k >= LONG { Form::Inner } else { Form::Outer };
+        // No vector is read beyond the end if columns are whole vectors.
+        let in_place = !transpose_b && n.is_multiple_of(16) && (m < ROWS_TO_COPY || k * n <= SMALL);
+        let copies = form == Form::Outer && !in_place;
+        let steps = |count: usize, stride: usize| (0..count).map(|at| at * stride).collect();
         MatMul {
+            form,
             rows: m,
             columns: n,
             a,
             b,
-            out,
             isa,
-            a_row: if transpose_a { 1 } else { k },
-            a_steps: steps(if transpose_a { m } else { 1 }),
-            b_steps: steps(n),
-            panel_steps: steps(PANEL),
+            transpose_a,
             transpose_b,
-            part: [rows, columns],
+            a_steps: steps(k, if transpose_a { STRIP } else { 1 }),
+            b_steps: steps(k, if copies { PANEL } else { n }),
+            b_columns: steps(if form == Form::Inner { n } else { 0 }, k),
+            panels: Words::zeroed(if copies { n.div_ceil(PANEL) * PANEL * k } else { 0 }),
+            part: cut([m, n, k], form, matches!(out, Output::Epilogue(_))),
+            out,
         }
     }
 
+    fn k(&self) -> usize {
+        self.a_steps.len()
+    }
+
+    fn copies(&self) -> bool {
+        self.panels.len() > 0
+    }
+
+    fn n_panels(&self) -> usize {
+        self.columns.div_ceil(PANEL)
+    }
+
+    /// Panels that a part of the first phase copies.
+    fn panels_of_part(&self) -> usize {
+        let parts = (self.b.len * 8 / PART_WORK).clamp(1, MAX_PARTS);
+        self.n_panels().div_ceil(parts)
+    }
+
     /// Copies columns of `b` to a panel, with zeros behind them.
-    fn copy_panel(&self, b: &[f32], column: usize, columns: usize, panel: &mut [f32]) {
-        let k = self.a_steps.len();
-        if self.transpose_b {
-            if columns < PANEL {
-                panel.fill(0.0);
+    ///
+    /// # Safety
+    /// The panel is this thread's.
+    unsafe fn copy_panel(&self, idx: usize) {
+        let k = self.k();
+        let column = idx * PANEL;
+        let columns = PANEL.min(self.columns - column);
+        // SAFETY: the panel and the columns are inside their allocations; the rest is the caller's promise.
+        unsafe {
+            let panel = self.panels.start().cast::<f32>().add(column * k);
+            if self.transpose_b {
+                // What lies behind the last column is 0 from the beginning.
+                let from = self.b.floats().cast_const().add(column * k);
+                let copy = Transpose { rows: columns, columns: k, from, from_row: k, to: panel, to_row: PANEL };
+                return transpose(self.isa, copy);
             }
-            for (at, from) in b[column * k..].chunks_exact(k).take(columns).enumerate() {
-                for (to, from) in panel[at..].iter_mut().step_by(PANEL).zip(from) {
-                    *to = *from;
+            for (step, from) in self.b.slice().chunks_exact(self.columns).enumerate() {
+                let to = &mut *panel.add(step * PANEL).cast::<[f32; PANEL]>();
+                let from = &from[column..column + columns];
+                match <&[f32; PANEL]>::try_from(from) {
+                    Ok(from) => *to = *from,
+                    Err(_) => to[..columns].copy_from_slice(from),
                 }
             }
-        } else {
-            for (to, from) in panel.chunks_exact_mut(PANEL).zip(b.chunks_exact(self.columns)) {
-                to[..columns].copy_from_slice(&from[column..column + columns]);
-                to[columns..].fill(0.0);
+        }
+    }
+
+    /// Copies rows of a transposed left operand to strips.
+    ///
+    /// # Safety
+    /// `to` has room for whole strips, for this thread alone.
+    unsafe fn copy_strips(&self, row: usize, rows: usize, to: *mut f32) {
+        let k = self.k();
+        // SAFETY: the caller's promise.
+        let (from, to) = unsafe {
+            let len = rows.next_multiple_of(STRIP) * k;
+            (self.a.slice(), std::slice::from_raw_parts_mut(to, len))
+        };
+        for (strip, to) in to.chunks_exact_mut(STRIP * k).enumerate() {
+            let first = row + strip * STRIP;
+            let own = STRIP.min(row + rows - first);
+            for (to, from) in to.chunks_exact_mut(STRIP).zip(from.chunks_exact(self.rows)) {
+                match (to.first_chunk_mut::<STRIP>(), from[first..].first_chunk::<STRIP>()) {
+                    (Some(to), Some(from)) => *to = *from,
+                    _ => to[..own].copy_from_slice(&from[first..first + own]),
+                }
+            }
+        }
+    }
+
+    /// Computes rows of some columns; `a` is where the rows begin, `out` where the result does.
+    ///
+    /// # Safety
+    /// As [`Job::run_part`]; the result is this thread's.
+    unsafe fn product(&self, a: *const f32, rows: usize, [start, end]: [usize; 2], out: *mut f32, out_row: usize) {
+        let k = self.k();
+        match self.form {
+            Form::Inner => {
+                for piece in (0..k).step_by(PIECE) {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        let product = Inner {
+                            rows,
+                            a: a.add(piece),
+                            a_row: k,
+                            a_pieces: &[0],
+                            b: self.b.floats().add(piece),
+                            b_columns: &self.b_columns[start..end],
+                            b_pieces: &[0],
+                            length: PIECE.min(k - piece),
+                            out,
+                            out_row,
+                            add: piece > 0,
+                        };
+                        inner(self.isa, &product);
+                    }
+                }
+            }
+            Form::Outer => {
+                for column in (start..end).step_by(PANEL) {
+                    // SAFETY: the caller's promise; parts begin with whole panels.
+                    unsafe {
+                        let b = if self.copies() {
+                            self.panels.start().cast::<f32>().cast_const().add(column * k)
+                        } else {
+                            self.b.floats().cast_const().add(column)
+                        };
+                        let product = Outer {
+                            rows,
+                            columns: PANEL.min(end - column),
+                            a,
+                            a_row: if self.transpose_a { 1 } else { k },
+                            a_strip: STRIP * k,
+                            a_steps: &self.a_steps,
+                            b,
+                            b_steps: &self.b_steps,
+                            out: out.add(column - start),
+                            out_row,
+                            fragments: None,
+                        };
+                        outer(self.isa, &product);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Words of scratch memory before the strips.
+    fn results_words(&self) -> usize {
+        match &self.out {
+            Output::Buffer(_) => 0,
+            Output::Epilogue(_) => (STRIP.min(self.part[0]) * self.part[1]).next_multiple_of(16),
+        }
+    }
+}
+
+/// Rows and columns of a part.
+fn cut([m, n, k]: [usize; 3], form: Form, has_epilogue: bool) -> [usize; 2] {
+    let parts = (m * n * k / PART_WORK).clamp(1, MAX_PARTS);
+    let (unit, fewest) = match form {
+        Form::Inner => (24, 24),
+        Form::Outer => (PANEL, if has_epilogue { RUN } else { PANEL }),
+    };
+    let rows_at_most = m.div_ceil(STRIP);
+    let across = (n * k).div_ceil(NEAR).max(parts.div_ceil(rows_at_most)).min(parts).min(n.div_ceil(fewest));
+    let columns = n.div_ceil(across.max(1)).next_multiple_of(unit).min(n.next_multiple_of(unit));
+    let down = (parts / n.div_ceil(columns)).clamp(1, rows_at_most);
+    [m.div_ceil(down).next_multiple_of(STRIP).min(m), columns.min(n)]
+}
+
+impl Job for MatMul {
+    fn phases(&self) -> usize {
+        if self.copies() { 2 } else { 1 }
+    }
+
+    fn parts(&self, phase: usize) -> usize {
+        if phase + 1 < self.phases() {
+            return self.n_panels().div_ceil(self.panels_of_part());
+        }
+        self.rows.div_ceil(self.part[0]) * self.columns.div_ceil(self.part[1])
+    }
+
+    fn scratch_words(&self) -> usize {
+        let strips = if self.transpose_a { self.part[0].next_multiple_of(STRIP) * self.k() } else { 0 };
+        self.out.scratch_words() + self.results_words() + strips
+    }
+
+    unsafe fn run_part(&self, phase: usize, part: usize, scratch: *mut u32) {
+        if phase + 1 < self.phases() {
+            let panels = self.panels_of_part();
+            for panel in part * panels..((part + 1) * panels).min(self.n_panels()) {
+                // SAFETY: the caller's promise; parts have no panel in common.
+                unsafe { self.copy_panel(panel) };
+            }
+            return;
+        }
+        let across = self.columns.div_ceil(self.part[1]);
+        let row = part / across * self.part[0];
+        let rows = self.part[0].min(self.rows - row);
+        let start = part % across * self.part[1];
+        let end = (start + self.part[1]).min(self.columns);
+        // SAFETY: the caller's promise; parts have no element in common, and scratch memory holds the results of a
+        // strip, the strips of a part, and what the epilogue needs.
+        unsafe {
+            let results = scratch.add(self.out.scratch_words()).cast::<f32>();
+            let a = if self.transpose_a {
+                let strips = results.add(self.results_words());
+                self.copy_strips(row, rows, strips);
+                strips.cast_const()
+            } else {
+                self.a.floats().cast_const().add(row * self.k())
+            };
+            match &self.out {
+                Output::Buffer(out) => {
+                    let out = out.floats().add(row * self.columns + start);
+                    self.product(a, rows, [start, end], out, self.columns);
+                }
+                Output::Epilogue(epilogue) => {
+                    let frame = epilogue.frame(scratch);
+                    let width = end - start;
+                    for strip in (0..rows).step_by(STRIP) {
+                        let own = STRIP.min(rows - strip);
+                        self.product(a.add(strip * self.k()), own, [start, end], results, width);
+                        let first = (row + strip) * self.columns + start;
+                        run_rows(&frame, [own, width, self.columns], first, results);
+                    }
+                }
             }
         }
     }
 }
 
-impl Job for MatMul {
-    fn parts(&self) -> usize {
-        self.rows.div_ceil(self.part[0]) * self.columns.div_ceil(self.part[1])
-    }
-
-    fn scratch_words(&self) -> usize {
-        PANEL * self.a_steps.len()
-    }
-
-    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
-        let across = self.columns.div_ceil(self.part[1]);
-        let row = part / across * self.part[0];
-        let rows = self.part[0].min(self.rows - row);
-        let mut column = part % across * self.part[1];
-        let end = (column + self.part[1]).min(self.columns);
-        while column < end {
-            let columns = PANEL.min(end - column);
-            // SAFETY: the regions have the sizes of the product, and parts have no element in common. Without a copy
-            // the columns are whole vectors, so none is read beyond the end.
-            unsafe {
-                let in_place = !self.transpose_b && columns.is_multiple_of(16) && rows < ROWS_TO_COPY;
-                let (b, b_steps) = if in_place {
-                    (self.b.floats().cast_const().add(column), &self.b_steps)
-                } else {
-                    let panel = std::slice::from_raw_parts_mut(scratch.cast::<f32>(), self.scratch_words());
-                    self.copy_panel(self.b.slice(), column, columns, panel);
-                    (panel.as_ptr(), &self.panel_steps)
-                };
-                let product = Outer {
-                    rows,
-                    columns,
-                    a: self.a.floats().add(row * self.a_row),
-                    a_row: self.a_row,
-                    a_steps: &self.a_steps,
-                    b,
-                    b_steps,
-                    out: self.out.floats().add(row * self.columns + column),
-                    out_row: self.columns,
-                };
-                outer(self.isa, &product);
-            }
-            column += columns;
+/// Runs an epilogue on `[rows, width]` results; rows of the whole result have `columns`, and `first` is the position of
+/// the first.
+///
+/// # Safety
+/// As [`Frame::run`].
+unsafe fn run_rows(frame: &Frame<'_>, [rows, width, columns]: [usize; 3], first: usize, results: *const f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if width == columns {
+            return frame.run(first, rows * width, results);
+        }
+        for row in 0..rows {
+            frame.run(first + row * columns, width, results.add(row * width));
         }
     }
 }

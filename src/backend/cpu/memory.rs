@@ -8,6 +8,22 @@ use crate::backend::{DataBytes, Setup};
 use crate::ir::{DType, graph};
 use crate::plan::{BufferRef, Place, Plan};
 
+/// Bytes of a large page of x86-64 and of most arm64 systems.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Lets the system back an allocation with large pages: a step walks through all of its memory, and with small pages
+/// looking up addresses costs more than reading them.
+fn ask_for_large_pages(start: NonNull<u32>, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    if bytes >= LARGE_PAGE {
+        // SAFETY: the range is inside the allocation, which begins at a page; the call changes no content. Where the
+        // system refuses, small pages do the same.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
+}
+
 /// Zeroed words at an address that is a multiple of 64 and does not change.
 pub struct Words {
     start: NonNull<u32>,
@@ -24,20 +40,33 @@ impl Words {
     pub fn zeroed(len: usize) -> Words {
         let layout = Words::layout(len);
         // SAFETY: the layout is never of size 0.
-        let start = unsafe { std::alloc::alloc_zeroed(layout) };
+        let start = unsafe { std::alloc::alloc(layout) };
         match NonNull::new(start.cast()) {
-            Some(start) => Words { start, len },
+            Some(start) => {
+                // Before the first touch, which is what gives each page its size.
+                ask_for_large_pages(start, layout.size());
+                // SAFETY: the allocation has this size.
+                unsafe { start.as_ptr().cast::<u8>().write_bytes(0, layout.size()) };
+                Words { start, len }
+            }
             None => std::alloc::handle_alloc_error(layout),
         }
     }
 
     fn layout(len: usize) -> Layout {
-        Layout::from_size_align(len.max(1).next_multiple_of(16) * 4, 64).expect("a buffer fits into the address space")
+        let bytes = len.max(1).next_multiple_of(16) * 4;
+        let align = if bytes >= LARGE_PAGE { LARGE_PAGE } else { 64 };
+        Layout::from_size_align(bytes, align).expect("a buffer fits into the address space")
     }
 
     /// The first word.
     pub fn start(&self) -> *mut u32 {
         self.start.as_ptr()
+    }
+
+    /// All of them as a buffer of floats.
+    pub fn region(&self) -> Region {
+        Region { start: self.start().cast(), len: self.len, dtype: DType::F32 }
     }
 
     /// How many there are.

@@ -6,6 +6,7 @@
 mod conv;
 mod conv_weight;
 mod depthwise;
+mod epilogue;
 mod fold;
 mod isa;
 mod math;
@@ -18,6 +19,7 @@ mod product;
 mod program;
 mod reduce;
 mod spread;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -25,19 +27,28 @@ mod vector;
 
 use super::{BackendError, Session, Setup};
 use crate::ir::StateId;
-use crate::plan::{BufferRef, Fusion, Kernel, KernelKind, Plan};
+use crate::plan::{self, BufferRef, Fusion, Kernel, KernelKind, Plan, Store};
+use epilogue::{Epilogue, Output};
 use isa::Isa;
+use matmul::MatMul;
 use memory::{Memory, Region, Words};
+use pointwise::Pointwise;
 use pool::Pool;
 use pooling::{PoolKind, Pooling};
+use reduce::Reduce;
 
 /// What plans for this executor may fuse.
-pub const FUSION: Fusion = Fusion { epilogues: false };
+pub const FUSION: Fusion = Fusion { epilogues: true };
 
 /// A kernel ready to run, in parts that do not depend on each other.
 trait Job: Send + Sync {
-    /// How many parts.
-    fn parts(&self) -> usize;
+    /// How many phases; each begins when all parts of the one before are done.
+    fn phases(&self) -> usize {
+        1
+    }
+
+    /// How many parts a phase has.
+    fn parts(&self, phase: usize) -> usize;
 
     /// Words of scratch memory that a part needs.
     fn scratch_words(&self) -> usize;
@@ -47,10 +58,7 @@ trait Job: Send + Sync {
     /// # Safety
     /// `scratch` has [`Job::scratch_words`] words, aligned to 64 bytes, for this part alone; each part below
     /// [`Job::parts`] is run once, and nothing else uses the session's memory meanwhile.
-    unsafe fn run_part(&self, part: usize, scratch: *mut u32);
-
-    /// Joins the results of the parts, after all of them.
-    fn finish(&self) {}
+    unsafe fn run_part(&self, phase: usize, part: usize, scratch: *mut u32);
 }
 
 /// Opens a session on the processor, with all its threads or as many as given.
@@ -88,16 +96,18 @@ struct CpuSession {
 impl CpuSession {
     fn step(&mut self, plan: usize) {
         for job in &self.jobs[plan] {
-            let parts = job.parts();
-            if parts == 1 {
-                // SAFETY: scratch memory is as large as the largest kernel needs, and this thread alone runs.
-                unsafe { job.run_part(0, self.scratch[0].start()) };
-            } else {
-                let scratch = &self.scratch;
-                // SAFETY: as above; the pool runs each part once and tells each thread its own number.
-                self.pool.run(parts, &|part, thread| unsafe { job.run_part(part, scratch[thread].start()) });
+            for phase in 0..job.phases() {
+                let parts = job.parts(phase);
+                if parts == 1 {
+                    // SAFETY: scratch memory is as large as the largest kernel needs, and this thread alone runs.
+                    unsafe { job.run_part(phase, 0, self.scratch[0].start()) };
+                } else {
+                    let scratch = &self.scratch;
+                    // SAFETY: as above; the pool runs each part once and tells each thread its own number.
+                    let run = |part, thread: usize| unsafe { job.run_part(phase, part, scratch[thread].start()) };
+                    self.pool.run(parts, &run);
+                }
             }
-            job.finish();
         }
     }
 }
@@ -138,26 +148,35 @@ impl Session for CpuSession {
 
 fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Box<dyn Job> {
     let bind_all = |inputs: &[BufferRef]| inputs.iter().map(bind).collect::<Vec<Region>>();
+    let bind_stores =
+        |stores: &[Store]| stores.iter().map(|store| (store.clone(), bind(&store.output))).collect::<Vec<_>>();
+    let result = |output: &plan::Output| match output {
+        plan::Output::Buffer(buffer) => Output::Buffer(bind(buffer)),
+        plan::Output::Epilogue(it) => {
+            let (inputs, stores) = (bind_all(&it.inputs), bind_stores(&it.stores));
+            Output::Epilogue(Box::new(Epilogue::new(&it.shape, &inputs, &it.body, &stores, isa)))
+        }
+    };
     match &kernel.kind {
         KernelKind::Pointwise { shape, inputs, body, stores } => {
-            let stores: Vec<_> = stores.iter().map(|store| (store.clone(), bind(&store.output))).collect();
-            Box::new(pointwise::Pointwise::new(shape, &bind_all(inputs), body, &stores, isa))
+            Box::new(Pointwise::new(shape, &bind_all(inputs), body, &bind_stores(stores), isa))
         }
         KernelKind::Reduce { shape, kept, inputs, body, reductions } => {
             let reductions: Vec<_> = reductions.iter().map(|it| (it.clone(), bind(&it.output))).collect();
-            Box::new(reduce::Reduce::new(shape, *kept, &bind_all(inputs), body, &reductions, isa))
+            Box::new(Reduce::new(shape, *kept, &bind_all(inputs), body, &reductions, isa))
         }
         KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
-            Box::new(matmul::MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, [bind(a), bind(b), bind(out.buffer())], isa))
+            let operands = [bind(a), bind(b)];
+            Box::new(MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, operands, result(out), isa))
         }
         KernelKind::Conv2d { geometry, x, weight, out } => {
-            conv::forward(*geometry, bind(x), bind(weight), bind(out.buffer()), isa)
+            conv::forward(*geometry, bind(x), bind(weight), result(out), isa)
         }
         KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
-            conv::input_grad(*geometry, bind(weight), bind(grad), bind(out.buffer()), isa)
+            conv::input_grad(*geometry, bind(weight), bind(grad), result(out), isa)
         }
         KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
-            conv::weight_grad(*geometry, bind(x), bind(grad), bind(out.buffer()), isa)
+            conv::weight_grad(*geometry, bind(x), bind(grad), result(out), isa)
         }
         KernelKind::MaxPool { geometry, x, out } => {
             Box::new(Pooling::new(PoolKind::Max, *geometry, Some(bind(x)), None, bind(out), isa))
@@ -171,6 +190,6 @@ fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Bo
         KernelKind::AvgPoolGrad { geometry, grad, out } => {
             Box::new(Pooling::new(PoolKind::AverageGrad, *geometry, None, Some(bind(grad)), bind(out), isa))
         }
-        KernelKind::Copy { from, to } => Box::new(pointwise::Pointwise::copy(bind(from), bind(to), isa)),
+        KernelKind::Copy { from, to } => Box::new(Pointwise::copy(bind(from), bind(to), isa)),
     }
 }

@@ -3,7 +3,8 @@
 use super::Job;
 use super::isa::Isa;
 use super::memory::Region;
-use super::program::{Program, Space};
+use super::program::Space;
+use super::switch::Switch;
 use super::tile::Frame;
 use crate::ir::DType;
 use crate::plan::{Access, Body, Instr, Load, Store};
@@ -15,7 +16,7 @@ const MAX_PARTS: usize = 32;
 
 /// A body over all positions of an iteration space.
 pub struct Pointwise {
-    program: Program,
+    program: Switch,
     isa: Isa,
     part: usize,
 }
@@ -24,13 +25,14 @@ impl Pointwise {
     /// Compiles a kernel.
     pub fn new(shape: &[usize], inputs: &[Region], body: &Body, stores: &[(Store, Region)], isa: Isa) -> Pointwise {
         let space = Space { shape, order: (0..shape.len()).collect(), groups: vec![0; shape.len()] };
-        let program = Program::compile(&space, inputs, body, stores, &[]);
+        let switch = Switch::compile(&space, inputs, body, stores);
+        let program = switch.usual();
         let positions = program.positions();
         let parts = (positions * program.cost / PART_COST).clamp(1, MAX_PARTS);
         // Whole rows, or else whole cache lines, so that no two threads write to one.
         let unit = if program.by_rows && program.dims.len() > 1 { program.inner() } else { 64 };
         let part = positions.div_ceil(parts).next_multiple_of(unit);
-        Pointwise { program, isa, part }
+        Pointwise { program: switch, isa, part }
     }
 
     /// A copy of words.
@@ -45,28 +47,18 @@ impl Pointwise {
 }
 
 impl Job for Pointwise {
-    fn parts(&self) -> usize {
-        self.program.positions().div_ceil(self.part)
+    fn parts(&self, _phase: usize) -> usize {
+        self.program.usual().positions().div_ceil(self.part)
     }
 
     fn scratch_words(&self) -> usize {
         self.program.scratch_words()
     }
 
-    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
-        let program = &self.program;
-        let end = ((part + 1) * self.part).min(program.positions());
-        let inner = program.inner();
-        let mut start = part * self.part;
-        // SAFETY: the caller's promise; parts have no position in common, and tiles end at the ends of rows.
-        unsafe {
-            let frame = Frame::new(program, self.isa, scratch);
-            while start < end {
-                let row = if program.by_rows { inner - start % inner } else { usize::MAX };
-                let len = program.tile.min(end - start).min(row);
-                frame.eval(start, len);
-                start += len;
-            }
-        }
+    unsafe fn run_part(&self, _phase: usize, part: usize, scratch: *mut u32) {
+        let start = part * self.part;
+        let len = self.part.min(self.program.usual().positions() - start);
+        // SAFETY: the caller's promise; parts have no position in common.
+        unsafe { Frame::new(self.program.choose(), self.isa, scratch).run(start, len, std::ptr::null()) };
     }
 }

@@ -64,7 +64,7 @@ impl Pooling {
 }
 
 impl Job for Pooling {
-    fn parts(&self) -> usize {
+    fn parts(&self, _phase: usize) -> usize {
         self.geometry.planes.div_ceil(self.part)
     }
 
@@ -72,7 +72,7 @@ impl Job for Pooling {
         0
     }
 
-    unsafe fn run_part(&self, part: usize, _scratch: *mut u32) {
+    unsafe fn run_part(&self, _phase: usize, part: usize, _scratch: *mut u32) {
         let g = &self.geometry;
         let (inputs, outputs) = (g.input[0] * g.input[1], g.output[0] * g.output[1]);
         let planes = part * self.part..((part + 1) * self.part).min(g.planes);

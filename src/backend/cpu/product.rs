@@ -7,9 +7,63 @@ use super::vector::Vector;
 const VECTORS: usize = 3;
 /// Most floats of a tile: rows times columns.
 const TILE: usize = 8 * VECTORS * 16;
+/// Rows of a strip of the left operand, which can be stored apart from others.
+pub const STRIP: usize = 8;
+
+/// Lanes of a vector that go to one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// The first lane.
+    pub first: u8,
+    /// How many.
+    pub len: u8,
+    /// Where the first goes, from where the row of the result begins.
+    pub to: u32,
+}
+
+/// Where the columns of a product go if its rows are not runs: the fragments of each vector.
+#[derive(Clone, Debug, Default)]
+pub struct Fragments {
+    /// The first fragment of each vector, and their number.
+    starts: Vec<u32>,
+    list: Vec<Fragment>,
+}
+
+impl Fragments {
+    /// Cuts `columns` columns into vectors of `lanes`; `place` gives each column's place, if it has one.
+    pub fn new(columns: usize, lanes: usize, place: impl Fn(usize) -> Option<usize>) -> Fragments {
+        let mut fragments = Fragments { starts: vec![0], list: Vec::new() };
+        for start in (0..columns).step_by(lanes) {
+            let mut last: Option<Fragment> = None;
+            for column in start..(start + lanes).min(columns) {
+                let Some(to) = place(column) else { continue };
+                let (lane, to) = ((column - start) as u8, to as u32);
+                match &mut last {
+                    Some(last) if last.first + last.len == lane && last.to + u32::from(last.len) == to => last.len += 1,
+                    _ => {
+                        fragments.list.extend(last);
+                        last = Some(Fragment { first: lane, len: 1, to });
+                    }
+                }
+            }
+            fragments.list.extend(last);
+            fragments.starts.push(fragments.list.len() as u32);
+        }
+        fragments
+    }
+
+    /// The fragments of a vector.
+    #[inline(always)]
+    fn of(&self, vector: usize) -> &[Fragment] {
+        match self.starts.get(vector..vector + 2) {
+            Some(range) => &self.list[range[0] as usize..range[1] as usize],
+            None => &[],
+        }
+    }
+}
 
 /// `out [rows, columns] = a · b`, where each step of the sums has its own place in `a` and `b`:
-/// `out[i, j] = Σₖ a[i·a_row + a_steps[k]] · b[b_steps[k] + j]`.
+/// `out[i, j] = Σₖ a[i / 8·a_strip + i % 8·a_row + a_steps[k]] · b[b_steps[k] + j]`.
 #[derive(Clone, Copy)]
 pub struct Outer<'a> {
     /// Rows of the result.
@@ -18,8 +72,10 @@ pub struct Outer<'a> {
     pub columns: usize,
     /// Where `a` begins.
     pub a: *const f32,
-    /// From one row of `a` to the next.
+    /// From one row of a strip of `a` to the next.
     pub a_row: usize,
+    /// From one strip of `a` to the next.
+    pub a_strip: usize,
     /// Where each step is in a row of `a`.
     pub a_steps: &'a [usize],
     /// Where `b` begins.
@@ -30,6 +86,8 @@ pub struct Outer<'a> {
     pub out: *mut f32,
     /// From one row of the result to the next.
     pub out_row: usize,
+    /// Where columns go in a row of the result, if not one after the other.
+    pub fragments: Option<&'a Fragments>,
 }
 
 for_each_isa! {
@@ -96,7 +154,8 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let a: [*const f32; ROWS] = std::array::from_fn(|at| p.a.add((row + at) * p.a_row));
+        let first = p.a.add(row / STRIP * p.a_strip + row % STRIP * p.a_row);
+        let a: [*const f32; ROWS] = std::array::from_fn(|at| first.add(at * p.a_row));
         let b = p.b.add(column);
         let mut sums = [[V::splat(0.0); N]; ROWS];
         for (a_step, b_step) in p.a_steps.iter().zip(p.b_steps) {
@@ -109,27 +168,59 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
                 }
             }
         }
-        let out = p.out.add(row * p.out_row + column);
-        if columns == N * V::LANES {
+        if p.fragments.is_none() && columns == N * V::LANES {
+            let out = p.out.add(row * p.out_row + column);
             for (at, sums) in sums.iter().enumerate() {
                 for (vector, sum) in sums.iter().enumerate() {
                     sum.store(out.add(at * p.out_row + vector * V::LANES));
                 }
             }
-        } else {
-            for (at, sums) in sums.iter().enumerate() {
-                let mut whole = [0.0_f32; TILE / 8];
-                for (vector, sum) in sums.iter().enumerate() {
-                    sum.store(whole.as_mut_ptr().add(vector * V::LANES));
+            return;
+        }
+        // By way of memory: what is addressed by numbers that are not known here would not stay in registers before.
+        let mut tile = [0.0_f32; TILE];
+        for (at, sums) in sums.iter().enumerate() {
+            for (vector, sum) in sums.iter().enumerate() {
+                sum.store(tile.as_mut_ptr().add((at * N + vector) * V::LANES));
+            }
+        }
+        place_tile::<V>(p, &tile, [row, ROWS], [column, columns], N);
+    }
+}
+
+/// Copies a tile of `n` vectors a row to its place.
+///
+/// # Safety
+/// As [`outer`].
+#[inline(always)]
+unsafe fn place_tile<V: Vector>(
+    p: &Outer<'_>,
+    tile: &[f32; TILE],
+    [row, rows]: [usize; 2],
+    [column, columns]: [usize; 2],
+    n: usize,
+) {
+    for vector in 0..n {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let whole = [Fragment { first: 0, len: V::LANES.min(columns - vector * V::LANES) as u8, to: 0 }];
+            let (fragments, start) = match p.fragments {
+                Some(fragments) => (fragments.of(column / V::LANES + vector), 0),
+                None => (&whole[..], column + vector * V::LANES),
+            };
+            for fragment in fragments {
+                let to = p.out.add(row * p.out_row + start + fragment.to as usize);
+                for at in 0..rows {
+                    let lanes = V::load(tile.as_ptr().add((at * n + vector) * V::LANES));
+                    lanes.store_some(to.add(at * p.out_row), usize::from(fragment.first), usize::from(fragment.len));
                 }
-                std::ptr::copy_nonoverlapping(whole.as_ptr(), out.add(at * p.out_row), columns);
             }
         }
     }
 }
 
-/// `out [rows, columns] += a · bᵀ`, summed along memory: `out[i, j] += Σₛ Σₖ a[s·a_piece + i·a_row + k] ·
-/// b[s·b_piece + b_columns[j] + k]`.
+/// `out [rows, columns] = a · bᵀ`, summed along memory: `out[i, j] = Σₛ Σₖ a[a_pieces[s] + i·a_row + k] ·
+/// b[b_pieces[s] + b_columns[j] + k]`.
 #[derive(Clone, Copy)]
 pub struct Inner<'a> {
     /// Rows of the result.
@@ -138,26 +229,26 @@ pub struct Inner<'a> {
     pub a: *const f32,
     /// From one row of `a` to the next.
     pub a_row: usize,
-    /// From one piece of the sums to the next in `a`.
-    pub a_piece: usize,
+    /// Where each piece of the sums begins in `a`.
+    pub a_pieces: &'a [usize],
     /// Where `b` begins.
     pub b: *const f32,
     /// Where each column of the result begins in `b`.
     pub b_columns: &'a [usize],
-    /// From one piece of the sums to the next in `b`.
-    pub b_piece: usize,
-    /// How many pieces.
-    pub pieces: usize,
-    /// Length of a piece; a multiple of 16.
+    /// Where each piece of the sums begins in `b`; as many as in `a`.
+    pub b_pieces: &'a [usize],
+    /// Length of a piece.
     pub length: usize,
     /// Where the result begins.
     pub out: *mut f32,
     /// From one row of the result to the next.
     pub out_row: usize,
+    /// Whether the product is added to what is there.
+    pub add: bool,
 }
 
 for_each_isa! {
-    /// Adds a product.
+    /// Computes or adds a product.
     ///
     /// # Safety
     /// The processor has `isa`, and all elements are inside their allocations. No one else uses the result.
@@ -203,12 +294,13 @@ unsafe fn inner_tile<V: Vector, const ROWS: usize>(p: &Inner<'_>, row: usize, co
     // SAFETY: the caller's promise. Columns past the last repeat it and are not written.
     unsafe {
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-        for piece in 0..p.pieces {
-            let a: [*const f32; ROWS] = std::array::from_fn(|at| p.a.add(piece * p.a_piece + (row + at) * p.a_row));
+        let first = p.a.add(row * p.a_row);
+        for (a_piece, b_piece) in p.a_pieces.iter().zip(p.b_pieces) {
+            let a: [*const f32; ROWS] = std::array::from_fn(|at| first.add(a_piece + at * p.a_row));
             let b: [*const f32; VECTORS] =
-                std::array::from_fn(|at| p.b.add(piece * p.b_piece + p.b_columns[last.min(column + at)]));
+                std::array::from_fn(|at| p.b.add(b_piece + p.b_columns[last.min(column + at)]));
             let mut at = 0;
-            while at < p.length {
+            while at + V::LANES <= p.length {
                 let b: [V; VECTORS] = std::array::from_fn(|column| V::load(b[column].add(at)));
                 for row in 0..ROWS {
                     let a = V::load(a[row].add(at));
@@ -218,30 +310,75 @@ unsafe fn inner_tile<V: Vector, const ROWS: usize>(p: &Inner<'_>, row: usize, co
                 }
                 at += V::LANES;
             }
+            if at < p.length {
+                let len = p.length - at;
+                let b: [V; VECTORS] = std::array::from_fn(|column| V::load_some(b[column].add(at), len));
+                for row in 0..ROWS {
+                    let a = V::load_some(a[row].add(at), len);
+                    for column in 0..VECTORS {
+                        sums[row][column] = sums[row][column].add_product(a, b[column]);
+                    }
+                }
+            }
         }
+        // By way of memory: what is addressed by numbers that are not known here would not stay in registers before.
+        let mut tile = [0.0_f32; TILE];
         for (at, sums) in sums.iter().enumerate() {
-            for (to, sum) in sums.iter().enumerate().take(last + 1 - column) {
-                *p.out.add((row + at) * p.out_row + column + to) += total(*sum);
+            for (vector, sum) in sums.iter().enumerate() {
+                sum.store(tile.as_mut_ptr().add((vector * STRIP + at) * V::LANES));
+            }
+        }
+        for (to, lanes) in tile.chunks_exact(STRIP * V::LANES).enumerate().take(last + 1 - column) {
+            let totals = V::totals(std::array::from_fn(|at| V::load(lanes.as_ptr().add(at * V::LANES))));
+            for (at, total) in totals.iter().enumerate().take(ROWS) {
+                let out = p.out.add((row + at) * p.out_row + column + to);
+                *out = if p.add { *out + *total } else { *total };
             }
         }
     }
 }
 
-/// The sum of the lanes, by halves.
-///
+/// Copies `rows` rows of `columns` floats so that rows become columns.
+#[derive(Clone, Copy)]
+pub struct Transpose {
+    /// Rows of the source.
+    pub rows: usize,
+    /// Columns of the source.
+    pub columns: usize,
+    /// The source, and the distance of its rows.
+    pub from: *const f32,
+    /// From one row of the source to the next.
+    pub from_row: usize,
+    /// The copy.
+    pub to: *mut f32,
+    /// From one row of the copy to the next.
+    pub to_row: usize,
+}
+
+for_each_isa! {
+    /// Transposes.
+    ///
+    /// # Safety
+    /// The processor has `isa`, and all elements are inside their allocations. No one else uses the copy.
+    pub unsafe fn transpose(copy: Transpose) = transpose_body
+}
+
 /// # Safety
-/// The processor has the instructions of the vector.
+/// As [`transpose`].
 #[inline(always)]
-unsafe fn total<V: Vector>(vector: V) -> f32 {
-    let mut lanes = [0.0_f32; 16];
-    // SAFETY: no vector has more than 16 lanes; the rest is the caller's promise.
-    unsafe { vector.store(lanes.as_mut_ptr()) };
-    let mut width = V::LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
+unsafe fn transpose_body<A: Arithmetic>(copy: Transpose) {
+    let Transpose { rows, columns, from, from_row, to, to_row } = copy;
+    let (blocks, whole) = (rows / 8 * 8, columns / 8 * 8);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for row in (0..blocks).step_by(8) {
+            for column in (0..whole).step_by(8) {
+                let (from, to) = (from.add(row * from_row + column), to.add(column * to_row + row));
+                A::Vector::transpose(from, from_row, to, to_row);
+            }
         }
-        width /= 2;
+        let one = |row: usize, column: usize| *to.add(column * to_row + row) = *from.add(row * from_row + column);
+        (0..blocks).for_each(|row| (whole..columns).for_each(|column| one(row, column)));
+        (blocks..rows).for_each(|row| (0..columns).for_each(|column| one(row, column)));
     }
-    lanes[0]
 }

@@ -56,6 +56,8 @@ pub enum Op {
     Random { to: usize, stream: u32, operands: [usize; 4], steps: [usize; 4] },
     /// Repeats a number over a tile.
     Splat { to: usize, x: usize },
+    /// Points the register at the results of the product that the program follows.
+    Product { to: usize },
 }
 
 /// Where a load reads, with strides for the program's own axes.
@@ -212,7 +214,7 @@ impl Program {
                 }
                 Instr::ToWord(x) => Op::ToWord { to: reg, x: usize::from(*x) },
                 Instr::ToFloat(x) => Op::ToFloat { to: reg, x: usize::from(*x) },
-                Instr::Product => unreachable!("epilogues are not planned for this executor"),
+                Instr::Product => Op::Product { to: reg },
                 Instr::Random { stream, operands } => {
                     let operands = operands.map(usize::from);
                     Op::Random { to: reg, stream: *stream, operands, steps: operands.map(|operand| steps[operand]) }
@@ -301,7 +303,7 @@ impl Program {
             let Some(at) = self.varying.iter().position(|op| target(op) == sink.reg) else {
                 continue;
             };
-            if matches!(self.varying[at], Op::Load { .. } | Op::Alias { .. }) || direct[sink.reg].is_some() {
+            if matches!(self.varying[at], Op::Load { .. } | Op::Alias { .. } | Op::Product { .. }) || direct[sink.reg].is_some() {
                 continue;
             }
             let safe = self.varying.iter().enumerate().all(|(load_at, op)| match op {
@@ -348,7 +350,7 @@ impl Program {
         for (at, op) in self.varying.iter().enumerate() {
             let to = target(op);
             match op {
-                Op::Alias { .. } | Op::Direct { .. } => {
+                Op::Alias { .. } | Op::Direct { .. } | Op::Product { .. } => {
                     in_place[to] = true;
                     n_in_place += 1;
                 }
@@ -448,6 +450,8 @@ impl Axes {
                         axes[place] = true;
                     }
                 }
+                // It differs from position to position, as the result does.
+                Instr::Product => axes[..self.dims.len()].fill(true),
                 _ => {}
             }
             for operand in operands_of(instr) {
@@ -516,19 +520,11 @@ fn form_of(rates: &[Rate], rate: Rate, a: usize, b: usize) -> Form {
 }
 
 fn operands_of(instr: &Instr) -> Vec<usize> {
-    match instr {
-        Instr::Load(load) => load.access.indirect.iter().map(|(reg, _)| usize::from(*reg)).collect(),
-        Instr::Float(_) | Instr::Word(_) | Instr::Position { .. } | Instr::Product => Vec::new(),
-        Instr::Unary(_, x) | Instr::ToWord(x) | Instr::ToFloat(x) => vec![usize::from(*x)],
-        Instr::Binary(_, a, b) => vec![usize::from(*a), usize::from(*b)],
-        Instr::Select(condition, a, b) => {
-            vec![usize::from(*condition), usize::from(*a), usize::from(*b)]
-        }
-        Instr::Random { operands, .. } => operands.iter().map(|operand| usize::from(*operand)).collect(),
-    }
+    let mut operands = Vec::new();
+    instr.clone().for_operands(|operand| operands.push(usize::from(*operand)));
+    operands
 }
 
-/// The register that an op sets.
 fn target(op: &Op) -> usize {
     match op {
         Op::Load { to, .. }
@@ -543,7 +539,8 @@ fn target(op: &Op) -> usize {
         | Op::ToWord { to, .. }
         | Op::ToFloat { to, .. }
         | Op::Random { to, .. }
-        | Op::Splat { to, .. } => *to,
+        | Op::Splat { to, .. }
+        | Op::Product { to } => *to,
     }
 }
 
@@ -552,7 +549,7 @@ fn for_operands(op: &Op, sources: &[Source], mut visit: impl FnMut(usize)) {
         Op::Load { source, .. } | Op::Alias { source, .. } => {
             sources[*source].indirect.iter().for_each(|(reg, ..)| visit(*reg));
         }
-        Op::Direct { .. } | Op::Constant { .. } | Op::Position { .. } => {}
+        Op::Direct { .. } | Op::Constant { .. } | Op::Position { .. } | Op::Product { .. } => {}
         Op::Unary { x, .. } | Op::ToWord { x, .. } | Op::ToFloat { x, .. } | Op::Splat { x, .. } => visit(*x),
         Op::Float { a, b, .. } | Op::Whole { a, b, .. } => [*a, *b].into_iter().for_each(visit),
         Op::Select { condition, a, b, .. } => [*condition, *a, *b].into_iter().for_each(visit),

@@ -195,6 +195,25 @@ impl Reduce {
         }
     }
 
+    /// Joins the results of parts of the sums, in their order.
+    fn join(&self) {
+        let n_partial = self.n_partial();
+        let n_kept = self.outer * self.inner;
+        for target in &self.targets {
+            // SAFETY: all parts are done, so this thread alone uses these buffers.
+            let (partial, output) = unsafe {
+                (
+                    std::slice::from_raw_parts(target.partial.start().cast_const().cast::<f32>(), n_partial * n_kept),
+                    target.output.part_mut(0, n_kept),
+                )
+            };
+            output.copy_from_slice(&partial[..n_kept]);
+            for partial in partial[n_kept..].chunks_exact(n_kept) {
+                fold::combine(target.kind, output, partial);
+            }
+        }
+    }
+
     fn is_short(&self) -> bool {
         // A tile of a program by rows must not go past the end of one.
         let one_row = !self.program.by_rows || self.program.dims.len() == 1;
@@ -203,7 +222,14 @@ impl Reduce {
 }
 
 impl Job for Reduce {
-    fn parts(&self) -> usize {
+    fn phases(&self) -> usize {
+        if self.n_partial() == 1 { 1 } else { 2 }
+    }
+
+    fn parts(&self, phase: usize) -> usize {
+        if phase == 1 {
+            return 1;
+        }
         (self.outer * self.pieces.len()).div_ceil(self.kept_part) * self.n_partial()
     }
 
@@ -214,7 +240,10 @@ impl Job for Reduce {
             + 16
     }
 
-    unsafe fn run_part(&self, part: usize, scratch: *mut u32) {
+    unsafe fn run_part(&self, phase: usize, part: usize, scratch: *mut u32) {
+        if phase == 1 {
+            return self.join();
+        }
         let (kept, partial) = (part / self.n_partial(), part % self.n_partial());
         let start = kept * self.kept_part;
         let end = (start + self.kept_part).min(self.outer * self.pieces.len());
@@ -232,27 +261,6 @@ impl Job for Reduce {
                 (start..end).for_each(|row| self.long_row(&frame, lanes, row, partial));
             } else {
                 (start..end).for_each(|unit| self.columns(&frame, sums, unit, partial));
-            }
-        }
-    }
-
-    fn finish(&self) {
-        let n_partial = self.n_partial();
-        if n_partial == 1 {
-            return;
-        }
-        let n_kept = self.outer * self.inner;
-        for target in &self.targets {
-            // SAFETY: all parts are done, so this thread alone uses these buffers.
-            let (partial, output) = unsafe {
-                (
-                    std::slice::from_raw_parts(target.partial.start().cast_const().cast::<f32>(), n_partial * n_kept),
-                    target.output.part_mut(0, n_kept),
-                )
-            };
-            output.copy_from_slice(&partial[..n_kept]);
-            for partial in partial[n_kept..].chunks_exact(n_kept) {
-                fold::combine(target.kind, output, partial);
             }
         }
     }

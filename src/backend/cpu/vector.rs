@@ -1,10 +1,7 @@
 //! Vectors of floats, for the few kernels whose registers a compiler does not find by itself.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{
-    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
-};
+use std::arch::x86_64::*;
 
 /// As many floats as the processor computes with at once.
 ///
@@ -22,8 +19,72 @@ pub trait Vector: Copy {
     unsafe fn load(from: *const f32) -> Self;
     /// Writes the lanes from an address on.
     unsafe fn store(self, to: *mut f32);
+    /// The first `len` floats from an address on, and zeros; not more are read.
+    unsafe fn load_some(from: *const f32, len: usize) -> Self;
+    /// Writes `len` lanes from lane `first` on to an address.
+    unsafe fn store_some(self, to: *mut f32, first: usize, len: usize);
     /// `self + a·b`
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// The sums of the lanes of eight vectors, each in the same order of halves.
+    unsafe fn totals(of: [Self; 8]) -> [f32; 8];
+    /// Copies a block of 8 rows and 8 columns so that rows become columns.
+    unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize);
+}
+
+/// [`Vector::totals`] of vectors of eight.
+///
+/// # Safety
+/// The processor has AVX.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn totals_of_eight(of: [__m256; 8]) -> [f32; 8] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [a, b, c, d, e, f, g, h] = of;
+        let low = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+        let high = _mm256_hadd_ps(_mm256_hadd_ps(e, f), _mm256_hadd_ps(g, h));
+        let halves = (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high));
+        let mut sums = [0.0; 8];
+        _mm256_storeu_ps(sums.as_mut_ptr(), _mm256_add_ps(halves.0, halves.1));
+        sums
+    }
+}
+
+/// [`Vector::transpose`] by pairs, fours and halves.
+///
+/// # Safety
+/// The processor has AVX, and both blocks are inside their allocations.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose_by_eight(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let rows: [__m256; 8] = std::array::from_fn(|row| _mm256_loadu_ps(from.add(row * from_row)));
+        let mut pairs = rows;
+        for at in 0..4 {
+            pairs[2 * at] = _mm256_unpacklo_ps(rows[2 * at], rows[2 * at + 1]);
+            pairs[2 * at + 1] = _mm256_unpackhi_ps(rows[2 * at], rows[2 * at + 1]);
+        }
+        let mut fours = pairs;
+        for at in 0..2 {
+            let [a, b, c, d] = [pairs[4 * at], pairs[4 * at + 1], pairs[4 * at + 2], pairs[4 * at + 3]];
+            fours[4 * at] = _mm256_shuffle_ps::<0x44>(a, c);
+            fours[4 * at + 1] = _mm256_shuffle_ps::<0xEE>(a, c);
+            fours[4 * at + 2] = _mm256_shuffle_ps::<0x44>(b, d);
+            fours[4 * at + 3] = _mm256_shuffle_ps::<0xEE>(b, d);
+        }
+        for at in 0..4 {
+            _mm256_storeu_ps(to.add(at * to_row), _mm256_permute2f128_ps::<0x20>(fours[at], fours[at + 4]));
+            _mm256_storeu_ps(to.add((at + 4) * to_row), _mm256_permute2f128_ps::<0x31>(fours[at], fours[at + 4]));
+        }
+    }
+}
+
+/// The mask of `len` lanes from `first` on.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn lanes(first: usize, len: usize) -> u16 {
+    (((1_u32 << len) - 1) << first) as u16
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -54,6 +115,35 @@ impl Vector for __m512 {
         // SAFETY: as above.
         unsafe { _mm512_fmadd_ps(a, b, self) }
     }
+
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, len: usize) -> Self {
+        // SAFETY: as above; lanes outside the mask are not read.
+        unsafe { _mm512_maskz_loadu_ps(lanes(0, len), from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, first: usize, len: usize) {
+        // SAFETY: as above; lanes outside the mask are not written.
+        unsafe { _mm512_mask_storeu_ps(to.wrapping_sub(first), lanes(first, len), self) }
+    }
+
+    #[inline(always)]
+    unsafe fn totals(of: [Self; 8]) -> [f32; 8] {
+        // SAFETY: as above.
+        unsafe {
+            totals_of_eight(of.map(|vector| {
+                let upper = _mm512_extractf32x8_ps::<1>(vector);
+                _mm256_add_ps(_mm512_castps512_ps256(vector), upper)
+            }))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+        // SAFETY: as above.
+        unsafe { transpose_by_eight(from, from_row, to, to_row) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -83,6 +173,38 @@ impl Vector for __m256 {
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: as above.
         unsafe { _mm256_fmadd_ps(a, b, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, len: usize) -> Self {
+        let mut lanes = [0.0; 8];
+        // SAFETY: as above.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len);
+            _mm256_loadu_ps(lanes.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, first: usize, len: usize) {
+        let mut lanes = [0.0; 8];
+        // SAFETY: as above.
+        unsafe {
+            _mm256_storeu_ps(lanes.as_mut_ptr(), self);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr().add(first), to, len);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn totals(of: [Self; 8]) -> [f32; 8] {
+        // SAFETY: as above.
+        unsafe { totals_of_eight(of) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+        // SAFETY: as above.
+        unsafe { transpose_by_eight(from, from_row, to, to_row) }
     }
 }
 
@@ -117,5 +239,34 @@ impl<const FUSED: bool> Vector for Four<FUSED> {
             if FUSED { a.0[lane].mul_add(b.0[lane], self.0[lane]) } else { a.0[lane] * b.0[lane] + self.0[lane] }
         };
         Four([lane(0), lane(1), lane(2), lane(3)])
+    }
+
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, len: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Four(std::array::from_fn(|lane| if lane < len { unsafe { *from.add(lane) } } else { 0.0 }))
+    }
+
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, first: usize, len: usize) {
+        for lane in 0..len {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(lane) = self.0[first + lane] };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn totals(of: [Self; 8]) -> [f32; 8] {
+        of.map(|Four([a, b, c, d])| (a + c) + (b + d))
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+        for row in 0..8 {
+            for column in 0..8 {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(column * to_row + row) = *from.add(row * from_row + column) };
+            }
+        }
     }
 }

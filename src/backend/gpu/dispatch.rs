@@ -201,7 +201,7 @@ fn write(tasks: &[Task], segments: &[Vec<usize>], target: &Target) -> Dispatch {
         groups += own_groups;
         let end = count(groups, &mut params);
         let otherwise = if index == 0 { "    " } else { " else " };
-        write!(body, "{otherwise}if (number < {end}) {{\n").expect("a string can be written to");
+        writeln!(body, "{otherwise}if (number < {end}) {{").expect("a string can be written to");
         if segment.len() == 1 {
             writeln!(body, "        let group = number - {begin};").expect("as above");
         }

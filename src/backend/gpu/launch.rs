@@ -148,8 +148,17 @@ fn check_indices(kernel: &Kernel) -> Result<(), String> {
 /// # Errors
 /// When a kernel cannot be run on any.
 pub fn wgsl(plan: &Plan, software: bool) -> Result<Vec<(String, String)>, String> {
-    // As if each data set had a binding of its own.
-    let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
-    let (dispatches, _) = dispatches(plan, &Target { software, data_slots, scratch: plan.arena_words })?;
+    let (dispatches, _) = dispatches(plan, &any_target(plan, software))?;
     Ok(dispatches.into_iter().map(|dispatch| (dispatch.name, dispatch.text)).collect())
+}
+
+/// Words that a plan's kernels need behind its arena on a GPU; 0 for a plan that cannot be run.
+pub fn scratch_words(plan: &Plan) -> usize {
+    dispatches(plan, &any_target(plan, false)).map_or(0, |(_, words)| words)
+}
+
+/// An adapter where each data set has a binding of its own.
+fn any_target(plan: &Plan, software: bool) -> Target {
+    let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
+    Target { software, data_slots, scratch: plan.arena_words }
 }

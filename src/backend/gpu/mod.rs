@@ -27,5 +27,5 @@ pub const FUSION: Fusion = Fusion { epilogues: true };
 
 pub use adapters::{Adapter, adapters, select};
 pub use check::{Check, self_test};
-pub use launch::wgsl;
+pub use launch::{scratch_words, wgsl};
 pub use session::open;

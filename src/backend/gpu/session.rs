@@ -38,6 +38,8 @@ pub(super) struct GpuSession {
     rows: wgpu::Buffer,
     plans: Vec<Prepared>,
     in_flight: VecDeque<(wgpu::SubmissionIndex, String)>,
+    /// Bytes of the arena behind the largest plan's.
+    scratch_bytes: u64,
     /// A submission ends once its kernels are estimated at more.
     pub submission_seconds: f64,
 }
@@ -86,7 +88,10 @@ impl GpuSession {
         let states = gpu.buffer("the weights and other states", state_layout.words as u64 * 4, storage)?;
         let arena_words =
             setup.plans.iter().zip(&lowerings).map(|(plan, lowering)| plan.arena_words + lowering.scratch);
-        let arena = gpu.buffer("the arena of a step", arena_words.max().unwrap_or(0) as u64 * 4, storage)?;
+        let arena_bytes = arena_words.max().unwrap_or(0) as u64 * 4;
+        let planned_bytes = setup.plans.iter().map(|plan| plan.arena_words).max().unwrap_or(0) as u64 * 4;
+        let scratch_bytes = arena_bytes - planned_bytes;
+        let arena = gpu.buffer("the arena of a step", arena_bytes, storage)?;
         let data = upload(&gpu, setup.data, &data_layout)?;
 
         let alignment = u64::from(gpu.limits.min_storage_buffer_offset_alignment).max(16);
@@ -167,7 +172,8 @@ impl GpuSession {
         gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&params_words));
         gpu.check()?;
         let submission_seconds = if gpu.software { 0.3 } else { 0.5 };
-        Ok(GpuSession { gpu, states, state_layout, rows, plans, in_flight: VecDeque::new(), submission_seconds })
+        let in_flight = VecDeque::new();
+        Ok(GpuSession { gpu, states, state_layout, rows, plans, in_flight, scratch_bytes, submission_seconds })
     }
 
     /// Runs steps whose rows are in the rows' buffer, in as few submissions as their length allows.
@@ -283,6 +289,10 @@ impl Session for GpuSession {
             self.wait_for_oldest()?;
         }
         self.gpu.check()
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        self.scratch_bytes
     }
 }
 

@@ -21,6 +21,14 @@ item! {
 }
 
 impl Augmentation for HorizontalFlip {
+    fn mirrors(&self) -> bool {
+        self.probability.0 > 0.0
+    }
+
+    fn changes_nothing(&self, _input: &Type) -> bool {
+        self.probability.0 == 0.0
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         super::image_size("horizontal_flip", input)?;
         Ok(input.clone())

@@ -11,7 +11,8 @@ item! {
     /// Turns, moves, scales and slants each image at random, about its centre.
     ///
     /// What comes from outside is black. As `torchvision.transforms.RandomAffine`, with its order of operations: slant,
-    /// scale, turn (positive angles clockwise), move by whole pixels.
+    /// scale, turn (positive angles clockwise), move by whole pixels. With `bilinear`, edges are those that it gives PIL
+    /// images: a point within the image takes the pixels that there are, where tensors would fade to black.
     ///
     /// ```nnopt
     /// random_affine(10, translate = [0.1, 0.1], scale = 0.9..1.1)
@@ -31,6 +32,14 @@ item! {
 }
 
 impl Augmentation for RandomAffine {
+    fn changes_nothing(&self, _input: &Type) -> bool {
+        let still = SymmetricSpread(0.0, 0.0);
+        self.degrees == still
+            && self.translate.is_none_or(|shares| shares.0 == [0.0, 0.0])
+            && self.scale.is_none_or(|factors| factors == Spread(1.0, 1.0))
+            && self.shear.is_none_or(|angles| angles == still)
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         image_size("random_affine", input)?;
         if let Some(Spread(low, high)) = self.scale.filter(|spread| spread.0 <= 0.0) {

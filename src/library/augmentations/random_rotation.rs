@@ -10,7 +10,8 @@ item! {
     /// Turns each image about its centre by a random angle.
     ///
     /// Positive angles turn counter-clockwise; corners that come from outside are black. As
-    /// `torchvision.transforms.RandomRotation`.
+    /// `torchvision.transforms.RandomRotation`; with `bilinear`, edges are those that it gives PIL images: a point within
+    /// the image takes the pixels that there are, where tensors would fade to black.
     ///
     /// ```nnopt
     /// random_rotation(15, interpolation = bilinear)
@@ -24,6 +25,10 @@ item! {
 }
 
 impl Augmentation for RandomRotation {
+    fn changes_nothing(&self, _input: &Type) -> bool {
+        self.degrees == SymmetricSpread(0.0, 0.0)
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         image_size("random_rotation", input)?;
         Ok(input.clone())

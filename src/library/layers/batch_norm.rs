@@ -3,7 +3,7 @@
 use crate::ir::graph::Init;
 use crate::ir::{Unary, Value};
 use crate::item;
-use crate::library::{Layer, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 use crate::schema::{Positive, Share};
 
 item! {
@@ -27,6 +27,10 @@ item! {
 }
 
 impl Layer for BatchNorm {
+    fn role(&self) -> Role {
+        Role::Normalization
+    }
+
     fn needs_batch(&self) -> bool {
         true
     }

@@ -6,7 +6,7 @@ use crate::ir::{ConvGeometry, Value};
 use crate::item;
 use crate::library::initializers::InitializerArg;
 use crate::library::regularizers::RegularizerArg;
-use crate::library::{Layer, ModelBuilder, Regularizer, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Regularizer, Role, ShapeError, Type};
 use crate::schema::{Count, Padding, Pair};
 
 item! {
@@ -58,6 +58,10 @@ impl Conv2d {
 }
 
 impl Layer for Conv2d {
+    fn role(&self) -> Role {
+        Role::Weights
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         let [channels, height, width] = image("conv2d", input)?;
         let (filters, groups) = (self.filters.0, self.groups.0);

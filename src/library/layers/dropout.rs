@@ -2,7 +2,7 @@
 
 use crate::ir::{Binary, Value};
 use crate::item;
-use crate::library::{Layer, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 use crate::schema::Probability;
 
 item! {
@@ -20,6 +20,14 @@ item! {
 }
 
 impl Layer for Dropout {
+    fn role(&self) -> Role {
+        Role::Dropout
+    }
+
+    fn changes_nothing(&self, _input: &Type) -> bool {
+        self.rate.0 == 0.0
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type::features(input.shape.clone()))
     }

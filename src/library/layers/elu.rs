@@ -2,7 +2,7 @@
 
 use crate::ir::{Binary, Unary, Value};
 use crate::item;
-use crate::library::{Layer, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 use crate::schema::Real;
 
 item! {
@@ -20,6 +20,10 @@ item! {
 }
 
 impl Layer for Elu {
+    fn role(&self) -> Role {
+        Role::Activation { saturates: false }
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type::features(input.shape.clone()))
     }

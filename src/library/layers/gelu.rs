@@ -4,7 +4,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 use crate::ir::{Unary, Value};
 use crate::item;
-use crate::library::{Layer, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 use crate::words;
 
 words! {
@@ -32,6 +32,10 @@ item! {
 }
 
 impl Layer for Gelu {
+    fn role(&self) -> Role {
+        Role::Activation { saturates: false }
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type::features(input.shape.clone()))
     }

@@ -4,7 +4,7 @@ use super::batch_norm::{inverse_deviation, mean_and_variance};
 use crate::ir::Value;
 use crate::ir::graph::Init;
 use crate::item;
-use crate::library::{Layer, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 use crate::schema::Positive;
 
 item! {
@@ -25,6 +25,10 @@ item! {
 }
 
 impl Layer for LayerNorm {
+    fn role(&self) -> Role {
+        Role::Normalization
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type::features(input.shape.clone()))
     }

@@ -5,7 +5,7 @@ use crate::ir::graph::Init;
 use crate::item;
 use crate::library::initializers::InitializerArg;
 use crate::library::regularizers::RegularizerArg;
-use crate::library::{Layer, Meaning, ModelBuilder, Regularizer, ShapeError, Type};
+use crate::library::{Layer, Meaning, ModelBuilder, Regularizer, Role, ShapeError, Type};
 use crate::schema::Count;
 
 item! {
@@ -29,6 +29,10 @@ item! {
 }
 
 impl Layer for Linear {
+    fn role(&self) -> Role {
+        Role::Weights
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         match input.shape[..] {
             [_] => Ok(Type { shape: vec![self.units.0], meaning: Meaning::Features }),

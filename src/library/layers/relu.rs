@@ -2,7 +2,7 @@
 
 use crate::ir::{Unary, Value};
 use crate::item;
-use crate::library::{Layer, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 
 item! {
     /// Sets negative numbers to 0: `max(0, x)`.
@@ -14,6 +14,10 @@ item! {
 }
 
 impl Layer for Relu {
+    fn role(&self) -> Role {
+        Role::Activation { saturates: false }
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type::features(input.shape.clone()))
     }

@@ -2,7 +2,7 @@
 
 use crate::ir::{Unary, Value};
 use crate::item;
-use crate::library::{Layer, Meaning, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, Meaning, ModelBuilder, Role, ShapeError, Type};
 
 item! {
     /// Turns each number into a probability of its own: `1/(1 + e⁻ˣ)`.
@@ -16,6 +16,10 @@ item! {
 }
 
 impl Layer for Sigmoid {
+    fn role(&self) -> Role {
+        Role::Activation { saturates: true }
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type { shape: input.shape.clone(), meaning: Meaning::Probabilities })
     }

@@ -2,7 +2,7 @@
 
 use crate::ir::{Unary, Value};
 use crate::item;
-use crate::library::{Layer, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 
 item! {
     /// Weights each number by its sigmoid: `x/(1 + e⁻ˣ)`.
@@ -16,6 +16,10 @@ item! {
 }
 
 impl Layer for Silu {
+    fn role(&self) -> Role {
+        Role::Activation { saturates: false }
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type::features(input.shape.clone()))
     }

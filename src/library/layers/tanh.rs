@@ -2,7 +2,7 @@
 
 use crate::ir::{Unary, Value};
 use crate::item;
-use crate::library::{Layer, ModelBuilder, ShapeError, Type};
+use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 
 item! {
     /// Bends each number into `−1..1`: `(eˣ − e⁻ˣ)/(eˣ + e⁻ˣ)`.
@@ -14,6 +14,10 @@ item! {
 }
 
 impl Layer for Tanh {
+    fn role(&self) -> Role {
+        Role::Activation { saturates: true }
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type::features(input.shape.clone()))
     }

@@ -22,6 +22,10 @@ item! {
 }
 
 impl Loss for BinaryCrossEntropy {
+    fn weighs_classes(&self) -> Option<bool> {
+        Some(self.pos_weight.0 != 1.0)
+    }
+
     fn check(&self, output: &Type, targets: TargetType) -> Result<(), ShapeError> {
         let remove = match output.meaning {
             Meaning::Features => None,

@@ -24,6 +24,10 @@ item! {
 }
 
 impl Loss for CrossEntropy {
+    fn weighs_classes(&self) -> Option<bool> {
+        Some(self.weights.is_some())
+    }
+
     fn check(&self, output: &Type, targets: TargetType) -> Result<(), ShapeError> {
         let TargetType::Classes(classes) = targets else {
             return Err(ShapeError::new("`cross_entropy` takes classes as targets, found numbers")

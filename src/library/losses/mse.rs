@@ -16,6 +16,10 @@ item! {
 }
 
 impl Loss for Mse {
+    fn is_regression(&self) -> bool {
+        true
+    }
+
     fn check(&self, output: &Type, targets: TargetType) -> Result<(), ShapeError> {
         match targets {
             TargetType::Classes(_) => Err(ShapeError::new("`mse` takes numbers as targets, found classes")

@@ -3,7 +3,7 @@
 use super::parts::coupled_decay;
 use crate::ir::{Unary, Value};
 use crate::item;
-use crate::library::{Optimizer, UpdateBuilder};
+use crate::library::{Decay, Optimizer, UpdateBuilder};
 use crate::schema::{NonNegative, Positive};
 
 item! {
@@ -30,6 +30,19 @@ item! {
 }
 
 impl Optimizer for Adagrad {
+    fn usual_rates(&self) -> [f64; 2] {
+        // 1e-2 in PyTorch, 1e-3 in Keras.
+        [1e-3, 0.1]
+    }
+
+    fn is_adaptive(&self) -> bool {
+        true
+    }
+
+    fn decay(&self) -> Decay {
+        if self.weight_decay.0 > 0.0 { Decay::Coupled(self.weight_decay.0) } else { Decay::None }
+    }
+
     fn learning_rate(&self) -> f64 {
         self.lr.0
     }

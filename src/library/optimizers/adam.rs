@@ -3,7 +3,7 @@
 use super::parts::{blend, coupled_decay, mean_square};
 use crate::ir::{Binary, Unary, Value};
 use crate::item;
-use crate::library::{Optimizer, UpdateBuilder};
+use crate::library::{Decay, Optimizer, UpdateBuilder};
 use crate::schema::{Betas, NonNegative, Positive};
 
 item! {
@@ -31,6 +31,19 @@ item! {
 }
 
 impl Optimizer for Adam {
+    fn usual_rates(&self) -> [f64; 2] {
+        // Kingma and Ba (2015) use 1e-3; published recipes lie between 1e-5 and 1e-2.
+        [1e-5, 1e-2]
+    }
+
+    fn is_adaptive(&self) -> bool {
+        true
+    }
+
+    fn decay(&self) -> Decay {
+        if self.weight_decay.0 > 0.0 { Decay::Coupled(self.weight_decay.0) } else { Decay::None }
+    }
+
     fn learning_rate(&self) -> f64 {
         self.lr.0
     }

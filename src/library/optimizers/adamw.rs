@@ -3,7 +3,7 @@
 use super::adam::adam_step;
 use crate::ir::Value;
 use crate::item;
-use crate::library::{Optimizer, UpdateBuilder};
+use crate::library::{Decay, Optimizer, UpdateBuilder};
 use crate::schema::{Betas, NonNegative, Positive};
 
 item! {
@@ -30,6 +30,19 @@ item! {
 }
 
 impl Optimizer for AdamW {
+    fn usual_rates(&self) -> [f64; 2] {
+        // As for `adam`.
+        [1e-5, 1e-2]
+    }
+
+    fn is_adaptive(&self) -> bool {
+        true
+    }
+
+    fn decay(&self) -> Decay {
+        if self.weight_decay.0 > 0.0 { Decay::Decoupled(self.weight_decay.0) } else { Decay::None }
+    }
+
     fn learning_rate(&self) -> f64 {
         self.lr.0
     }

@@ -3,7 +3,7 @@
 use super::parts::coupled_decay;
 use crate::ir::Value;
 use crate::item;
-use crate::library::{Optimizer, ShapeError, UpdateBuilder};
+use crate::library::{Decay, Optimizer, ShapeError, UpdateBuilder};
 use crate::schema::{FromArg, NonNegative, Positive, Probability};
 
 item! {
@@ -30,6 +30,19 @@ item! {
 }
 
 impl Optimizer for Sgd {
+    fn usual_rates(&self) -> [f64; 2] {
+        // 0.1 is the rate of He et al. (2016); with batches of thousands it is scaled up.
+        [1e-4, 0.5]
+    }
+
+    fn is_adaptive(&self) -> bool {
+        false
+    }
+
+    fn decay(&self) -> Decay {
+        if self.weight_decay.0 > 0.0 { Decay::Coupled(self.weight_decay.0) } else { Decay::None }
+    }
+
     fn learning_rate(&self) -> f64 {
         self.lr.0
     }

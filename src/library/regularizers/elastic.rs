@@ -24,6 +24,14 @@ item! {
 }
 
 impl Regularizer for Elastic {
+    fn squared(&self) -> f64 {
+        self.l2.0
+    }
+
+    fn changes_nothing(&self) -> bool {
+        self.l1.0 == 0.0 && self.l2.0 == 0.0
+    }
+
     fn penalty(&self, graph: &mut Builder, weight: Value) -> Value {
         let absolute = L1 { factor: self.l1 }.penalty(graph, weight);
         let squared = L2 { factor: self.l2 }.penalty(graph, weight);

@@ -21,6 +21,14 @@ item! {
 }
 
 impl Regularizer for L2 {
+    fn squared(&self) -> f64 {
+        self.factor.0
+    }
+
+    fn changes_nothing(&self) -> bool {
+        self.factor.0 == 0.0
+    }
+
     fn penalty(&self, graph: &mut Builder, weight: Value) -> Value {
         let square = graph.mul(weight, weight);
         let sum = graph.sum_all(square);

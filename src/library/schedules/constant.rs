@@ -17,6 +17,10 @@ item! {
 }
 
 impl Schedule for Constant {
+    fn is_constant(&self) -> bool {
+        true
+    }
+
     fn rate(&self, base: f64, _step: u64, _run: &RunShape) -> f64 {
         base
     }

@@ -26,6 +26,17 @@ item! {
 }
 
 impl Schedule for Cosine {
+    fn length(&self, run: &RunShape) -> Option<u64> {
+        match self.over {
+            Auto::Auto => None,
+            Auto::Given(period) => Some(period.steps(run.steps_per_epoch)),
+        }
+    }
+
+    fn target(&self) -> Option<f64> {
+        Some(self.min.0)
+    }
+
     fn rate(&self, base: f64, step: u64, run: &RunShape) -> f64 {
         let over = match self.over {
             Auto::Auto => run.total_steps.max(1),

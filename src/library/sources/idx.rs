@@ -7,7 +7,7 @@ use crate::formats::error::FormatError;
 use crate::formats::files::Files;
 use crate::formats::idx::{self, IdxOptions};
 use crate::item;
-use crate::library::Source;
+use crate::library::{Source, count_classes};
 
 item! {
     /// Reads images and labels in the IDX format of MNIST, plain or gzipped.
@@ -39,5 +39,9 @@ impl Source for Idx {
 
     fn load(&self, files: &dyn Files, base: &Path) -> Result<Dataset, FormatError> {
         idx::load(files, &base.join(&self.path), &self.options(base))
+    }
+
+    fn class_counts(&self, files: &dyn Files, base: &Path, _header: &Header) -> Option<Vec<u64>> {
+        count_classes(&idx::targets(files, &base.join(&self.path), &self.options(base)).ok()?)
     }
 }

@@ -7,7 +7,7 @@ use crate::formats::error::FormatError;
 use crate::formats::files::Files;
 use crate::formats::image_folder::{self, ImageFolderOptions};
 use crate::item;
-use crate::library::Source;
+use crate::library::{Source, count_classes};
 use crate::schema::{Count, Pair};
 
 item! {
@@ -45,5 +45,9 @@ impl Source for ImageFolder {
 
     fn load(&self, files: &dyn Files, base: &Path) -> Result<Dataset, FormatError> {
         image_folder::load(files, &base.join(&self.path), &self.options())
+    }
+
+    fn class_counts(&self, files: &dyn Files, base: &Path, _header: &Header) -> Option<Vec<u64>> {
+        count_classes(&image_folder::targets(files, &base.join(&self.path)).ok()?)
     }
 }

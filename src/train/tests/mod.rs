@@ -63,7 +63,7 @@ impl Case {
         let said: Vec<&str> = compilation.diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
         let program = compilation.program.unwrap_or_else(|| panic!("{pipeline} does not compile: {said:?}"));
         let loaded = load(&program, &files).unwrap();
-        let prepared = prepare(&program);
+        let prepared = prepare(&program, super::device::fusion(&program));
         Case { program, loaded, prepared }
     }
 

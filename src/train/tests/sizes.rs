@@ -1,11 +1,13 @@
 //! First values, the steps that are prepared, and memory.
 
 use super::{Case, blobs, floats, pipeline, plane};
+use crate::backend::cpu;
 use crate::ir::DType;
 use crate::ir::graph::{Init, StateInfo, StateKind};
 use crate::lower::Mode;
 use crate::train::initialize::initial_words;
-use crate::train::memory::{Limits, check_memory};
+use crate::train::memory::{Limits, check_memory, memory_on_gpu};
+use crate::train::prepare::prepare_batch;
 
 fn weight(name: &str, init: Init) -> StateInfo {
     let (name, shape) = (name.to_owned(), vec![100, 200]);
@@ -82,7 +84,7 @@ fn a_batch_that_fits_is_one_that_the_parts_divide() {
         let case = Case::new(&text(768, accumulate), &blobs(1024));
         let memory = case.prepared.memory();
         let total = Some(memory.total() - memory.arena / 2);
-        let limits = Limits { device: "small".to_owned(), total, arena: None };
+        let limits = Limits { device: "small".to_owned(), total, arena: None, gpu: false };
         let error = check_memory(&case.program, &case.prepared, &limits).unwrap_err();
         let batch: usize = error.advice.split(' ').find_map(|word| word.parse().ok()).unwrap();
         assert!((192..768).contains(&batch), "{error}");
@@ -90,4 +92,36 @@ fn a_batch_that_fits_is_one_that_the_parts_divide() {
         let smaller = Case::new(&text(batch, accumulate), &blobs(1024));
         assert_eq!(check_memory(&smaller.program, &smaller.prepared, &limits), Ok(()));
     }
+}
+
+#[test]
+fn a_batch_that_fits_leaves_no_single_row_for_batch_norm() {
+    let data = "train = csv(\"data.csv\", target = class)";
+    let text = |batch: usize| {
+        let model = "linear(64) -> batch_norm -> relu\nlinear(classes)";
+        pipeline(data, model, "loss = cross_entropy", &format!("epochs = 1\nbatch = {batch}"))
+    };
+    // A batch of 512 fits just so, and would leave 1537 − 3·512 = 1 row.
+    let case = Case::new(&text(1024), &blobs(1537));
+    let total = Some(prepare_batch(&case.program, 512, cpu::FUSION).memory().total());
+    let limits = Limits { device: "small".to_owned(), total, arena: None, gpu: false };
+    let error = check_memory(&case.program, &case.prepared, &limits).unwrap_err();
+    assert!(error.advice.starts_with("a batch of 511 would fit"), "{error}");
+    let smaller = Case::new(&text(511), &blobs(1537));
+    assert_eq!(check_memory(&smaller.program, &smaller.prepared, &limits), Ok(()));
+}
+
+#[test]
+fn all_that_a_device_holds_is_counted() {
+    let data = "train = csv(\"data.csv\", target = class)";
+    let text = pipeline(data, "linear(4) -> relu\nlinear(classes)", "loss = cross_entropy", "epochs = 1\nbatch = 64");
+    let prepared = Case::new(&text, &blobs(256)).prepared;
+    let memory = prepared.memory();
+    // The rows of 64 samples, and scalars.
+    assert!((64 * 4..64 * 4 + 64).contains(&memory.inputs), "{memory:?}");
+    assert_eq!(memory.data, 256 * (2 + 1) * 4);
+    let parts = [memory.weights, memory.optimizer, memory.arena, memory.data, memory.inputs];
+    assert_eq!(memory.total(), parts.iter().sum::<u64>());
+    let scratch = prepared.plans.iter().map(|plan| (plan.arena_words + crate::backend::gpu::scratch_words(plan)) * 4);
+    assert_eq!(memory_on_gpu(&prepared).arena, scratch.max().unwrap() as u64);
 }

@@ -1,7 +1,11 @@
 //! Tests of the renderings of diagnostics.
 
+use serde_json::{Value, json};
+
+use super::human::MAX_SHOWN;
 use super::*;
-use crate::diagnostic::Code;
+use crate::diagnostic::{Applicability, Code};
+use crate::source::Span;
 use crate::syntax::robustness::mutants;
 
 fn rendered(diagnostics: &[Diagnostic], sources: &Sources, format: Format) -> String {
@@ -85,11 +89,141 @@ fn for_programs() {
         object
     };
     let expected = json!({
-        "code": "E0102", "severity": "error", "message": "expected `=`, found `:`",
+        "event": "diagnostic", "code": "E0102", "severity": "error", "message": "expected `=`, found `:`",
         "labels": [with("text", "settings are written `name = value`")], "notes": [], "help": null,
         "fixes": [{ "title": "write `=`", "applicability": "safe", "edits": [with("replacement", " =")] }],
     });
     assert_eq!(line, expected);
+}
+
+/// Checks a rendering against a schema of the repository.
+fn check_schema(schema: &str, instance: &Value) {
+    let path = format!("{}/{schema}", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    jsonschema::meta::validate(&schema).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}\nin {instance:#}", errors.join("\n"));
+}
+
+fn check_json(diagnostics: &[Diagnostic], sources: &Sources) {
+    for line in rendered(diagnostics, sources, Format::Json).lines() {
+        check_schema("docs/schemas/diagnostic.schema.json", &serde_json::from_str(line).unwrap());
+    }
+}
+
+fn check_sarif(diagnostics: &[Diagnostic], sources: &Sources) -> Value {
+    let log: Value = serde_json::from_str(&rendered(diagnostics, sources, Format::Sarif)).unwrap();
+    check_schema("tests/schemas/sarif.schema.json", &log);
+    let run = &log["runs"][0];
+    for result in run["results"].as_array().unwrap() {
+        let rule = &run["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize];
+        assert_eq!(rule["id"], result["ruleId"]);
+    }
+    log
+}
+
+#[test]
+fn schemas_hold_for_mistakes_and_refuse_what_is_wrong() {
+    let (diagnostics, sources) = parsed(MISTAKEN);
+    check_json(&diagnostics, &sources);
+    check_sarif(&diagnostics, &sources);
+    check_sarif(&[], &sources);
+    let path = format!("{}/docs/schemas/diagnostic.schema.json", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let line = rendered(&diagnostics[..1], &sources, Format::Json);
+    let good: Value = serde_json::from_str(line.trim()).unwrap();
+    assert!(jsonschema::is_valid(&schema, &good));
+    for (pointer, wrong) in [
+        ("/code", json!("X1")),
+        ("/severity", json!("fatal")),
+        ("/labels", json!([])),
+        ("/labels/0/line", json!(0)),
+        ("/labels/0/other", json!(1)),
+        ("/fixes/0/edits", json!([])),
+    ] {
+        let mut bad = good.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        bad.pointer_mut(parent).unwrap()[key] = wrong;
+        assert!(!jsonschema::is_valid(&schema, &bad), "{pointer}");
+    }
+}
+
+#[test]
+fn sarif() {
+    let (diagnostics, sources) = parsed("# é\nlr: \"é\"");
+    let log = check_sarif(&diagnostics, &sources);
+    let run = &log["runs"][0];
+    assert_eq!(run["tool"]["driver"]["rules"][0]["shortDescription"]["text"], "`=` is written otherwise");
+    let region = json!({ "startLine": 2, "startColumn": 3, "endLine": 2, "endColumn": 4 });
+    let artifact = json!({ "uri": "mnist.nnopt" });
+    let expected = json!([{
+        "ruleId": "E0102", "ruleIndex": 0, "level": "error", "message": { "text": "expected `=`, found `:`" },
+        "locations": [{
+            "physicalLocation": { "artifactLocation": artifact, "region": region },
+            "message": { "text": "settings are written `name = value`" },
+        }],
+        "fixes": [{
+            "description": { "text": "write `=`" },
+            "artifactChanges": [{
+                "artifactLocation": artifact,
+                "replacements": [{ "deletedRegion": region, "insertedContent": { "text": " =" } }],
+            }],
+        }],
+    }]);
+    assert_eq!(run["results"], expected);
+    // Two compilations in one log share their rules.
+    let mut log = SarifLog::new();
+    log.add(&diagnostics, &sources);
+    log.add(&diagnostics, &sources);
+    let log = log.finish();
+    assert_eq!(log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap().len(), 1);
+    assert_eq!(log["runs"][0]["results"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn text_of_the_command_line_is_no_file_in_sarif() {
+    let mut sources = Sources::default();
+    let set = sources.add("--set", "a=b");
+    let diagnostic = Diagnostic::error(Code("E0213"), Span::new(set, 0, 1), "nothing is set by `a`").fix(
+        Applicability::Suggested,
+        "write `b`",
+        Span::new(set, 0, 1),
+        "b",
+    );
+    let log = check_sarif(&[diagnostic], &sources);
+    assert_eq!(log["runs"][0]["results"][0]["locations"], json!([]));
+    assert_eq!(log["runs"][0]["results"][0]["fixes"], Value::Null);
+}
+
+#[test]
+fn github() {
+    let (diagnostics, sources) = parsed(MISTAKEN);
+    let expected = "\
+::error file=mnist.nnopt,line=2,endLine=2,col=26,endColumn=26,title=E0108::expected `)`, found `->`%0Ahelp: insert `)`
+::error file=mnist.nnopt,line=3,endLine=3,col=6,endColumn=7,title=E0102::expected `=`, found `:`%0Ahelp: write `=`
+::error file=mnist.nnopt,line=3,endLine=3,col=12,endColumn=12,title=E0108::expected `}`, found the end of the file%0Ahelp: insert `}`
+";
+    assert_eq!(rendered(&diagnostics, &sources, Format::Github), expected);
+    let mut sources = Sources::default();
+    let file = sources.add("a,b:c%.nnopt", "1\n2");
+    let diagnostic = Diagnostic::warning(Code("E9999"), Span::new(file, 0, 3), "10% of\r\nit").note("n").help("h");
+    let expected =
+        "::warning file=a%2Cb%3Ac%25.nnopt,line=1,endLine=2,title=E9999::10%25 of%0D%0Ait%0Anote: n%0Ahelp: h\n";
+    assert_eq!(rendered(&[diagnostic], &sources, Format::Github), expected);
+    let advice = Diagnostic::advice(Code("E9999"), Span::new(file, 0, 1), "said");
+    assert!(rendered(&[advice], &sources, Format::Github).starts_with("::notice file="));
+}
+
+#[test]
+fn advice_is_counted_without_a_plural() {
+    let mut sources = Sources::default();
+    let file = sources.add("a", "text");
+    let advice = Diagnostic::advice(Code("E9999"), Span::new(file, 0, 1), "said");
+    let warning = Diagnostic::warning(Code("E9999"), Span::new(file, 0, 1), "said");
+    let text = rendered(&[advice.clone(), warning, advice], &sources, Format::Human);
+    assert!(text.ends_with("\n1 warning, 2 advice\n") && text.contains("☞ advice[E9999]: said"), "{text}");
 }
 
 #[test]
@@ -128,7 +262,10 @@ fn spans_beyond_the_text_and_within_characters_are_drawn() {
                 );
                 let text = rendered(std::slice::from_ref(&diagnostic), &sources, Format::Human);
                 assert!(text.contains("── here"), "{text}");
-                rendered(&[diagnostic], &sources, Format::Json);
+                let regions = [Format::Json, Format::Sarif, Format::Github, Format::Short];
+                for format in regions {
+                    assert!(rendered(std::slice::from_ref(&diagnostic), &sources, format).contains("said"));
+                }
             }
         }
     }
@@ -178,6 +315,9 @@ fn every_mutant_is_rendered() {
         }
         for line in rendered(&diagnostics, &sources, Format::Json).lines() {
             assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+        }
+        for line in rendered(&diagnostics, &sources, Format::Github).lines() {
+            assert!(line.starts_with("::error file=mnist.nnopt,line="), "{line}");
         }
     }
 }

@@ -39,23 +39,25 @@ pub struct Memory {
     pub arena: u64,
     /// Resident data sets.
     pub data: u64,
+    /// What the host gives one step.
+    pub inputs: u64,
 }
 
 impl Memory {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.optimizer + self.arena + self.data
+        self.weights + self.optimizer + self.arena + self.data + self.inputs
     }
 }
 
-/// Lowers, optimizes and plans the steps that a training needs, for the program's device.
-pub fn prepare(program: &Program) -> Prepared {
-    prepare_steps(program, &training_specs(program, program.train.batch, program.micro_batch()))
+/// Lowers, optimizes and plans the steps that a training needs, for a device whose executor can fuse so much.
+pub fn prepare(program: &Program, fusion: Fusion) -> Prepared {
+    prepare_steps(program, &training_specs(program, program.train.batch, program.micro_batch()), fusion)
 }
 
 /// As [`prepare`], with another batch that is processed in one part.
-pub fn prepare_batch(program: &Program, batch: usize) -> Prepared {
-    prepare_steps(program, &training_specs(program, batch, batch))
+pub fn prepare_batch(program: &Program, batch: usize, fusion: Fusion) -> Prepared {
+    prepare_steps(program, &training_specs(program, batch, batch), fusion)
 }
 
 /// The steps of a training: updates, parts of updates, and the evaluation of every other split, each with the size
@@ -101,8 +103,8 @@ fn evaluation_batches(rows: usize, micro: usize) -> Vec<usize> {
     sizes
 }
 
-/// Lowers, optimizes and plans these steps for the program's device.
-pub fn prepare_steps(program: &Program, specs: &[StepSpec]) -> Prepared {
+/// Lowers, optimizes and plans these steps.
+pub fn prepare_steps(program: &Program, specs: &[StepSpec], fusion: Fusion) -> Prepared {
     let mut states = States::default();
     let mut steps = Vec::new();
     let mut graphs = Vec::new();
@@ -111,7 +113,6 @@ pub fn prepare_steps(program: &Program, specs: &[StepSpec]) -> Prepared {
         steps.push(PreparedStep { spec: spec.clone(), scalars: lowered.scalars, plan: steps.len() });
         graphs.push(lowered.graph);
     }
-    let fusion = super::device::fusion(program);
     let plans = graphs.iter_mut().map(|graph| plan_graph(graph, &states, fusion)).collect();
     Prepared { states, steps, plans }
 }
@@ -131,7 +132,7 @@ impl Prepared {
         found.unwrap_or_else(|| unreachable!("{mode:?} of {batch} rows of `{split}` is prepared"))
     }
 
-    /// Bytes on the device.
+    /// Bytes on the device, without what an executor adds for intermediate results within kernels.
     pub fn memory(&self) -> Memory {
         let mut memory = Memory::default();
         for info in self.states.infos() {
@@ -141,6 +142,7 @@ impl Prepared {
                 StateKind::Optimizer | StateKind::Metric => memory.optimizer += bytes,
             }
         }
+        memory.inputs = self.plans.iter().map(|plan| (plan.step.words * 4) as u64).max().unwrap_or(0);
         memory.arena = self.plans.iter().map(|plan| (plan.arena_words * 4) as u64).max().unwrap_or(0);
         let mut seen: Vec<&str> = Vec::new();
         for data in self.plans.iter().flat_map(|plan| &plan.data) {

@@ -1,0 +1,511 @@
+//! The language server as an editor sees it: the program over stdin and stdout.
+
+use std::collections::VecDeque;
+use std::io::{BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use lsp_server::{Message, Notification, Request, RequestId, Response};
+use serde_json::{Value, json};
+
+/// The longest that any answer may take, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Client {
+    server: Child,
+    stdin: Option<ChildStdin>,
+    messages: Receiver<Message>,
+    /// Notifications that nobody has asked for yet.
+    notifications: VecDeque<Notification>,
+    next_id: i32,
+    uri: String,
+    capabilities: Value,
+}
+
+impl Client {
+    /// Starts a server for a text in this folder, and says what the client can do.
+    fn start(folder: &Path, encodings: &[&str]) -> Client {
+        let mut server = Command::new(env!("CARGO_BIN_EXE_nnoptc"))
+            .args(["lsp", "--stdio"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, messages) = channel();
+        let mut stdout = BufReader::new(server.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            while let Ok(Some(message)) = Message::read(&mut stdout) {
+                if sender.send(message).is_err() {
+                    break;
+                }
+            }
+        });
+        let stdin = server.stdin.take();
+        let uri = format!("file://{}/a.nnopt", folder.display());
+        let notifications = VecDeque::new();
+        let mut client = Client { server, stdin, messages, notifications, next_id: 0, uri, capabilities: Value::Null };
+        let capabilities = json!({
+            "general": { "positionEncodings": encodings },
+            "workspace": { "inlayHint": { "refreshSupport": true }, "codeLens": { "refreshSupport": true } },
+            "textDocument": { "completion": { "completionItem": { "snippetSupport": true } } },
+        });
+        let params = json!({ "processId": null, "rootUri": null, "capabilities": capabilities });
+        client.capabilities = client.request("initialize", params)["capabilities"].clone();
+        client.notify("initialized", json!({}));
+        client
+    }
+
+    fn send(&mut self, message: impl Into<Message>) {
+        let stdin = self.stdin.as_mut().unwrap();
+        message.into().write(stdin).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    fn notify(&mut self, method: &str, params: Value) {
+        self.send(Notification { method: method.to_owned(), params });
+    }
+
+    fn receive(&mut self) -> Message {
+        self.messages.recv_timeout(PATIENCE).expect("the server answers in time")
+    }
+
+    /// The answer to a request: its result, or its error's message.
+    fn ask(&mut self, method: &str, params: Value) -> Result<Value, String> {
+        self.next_id += 1;
+        let id = RequestId::from(self.next_id);
+        self.send(Request { id: id.clone(), method: method.to_owned(), params });
+        loop {
+            match self.receive() {
+                Message::Response(response) if response.id == id => {
+                    return response.response_result.map_err(|error| error.message);
+                }
+                Message::Notification(notification) => self.notifications.push_back(notification),
+                Message::Request(request) => self.send(Response::new_ok(request.id, Value::Null)),
+                Message::Response(response) => panic!("an answer to nothing: {response:?}"),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn request(&mut self, method: &str, params: Value) -> Value {
+        self.ask(method, params).unwrap()
+    }
+
+    /// The diagnostics of a version of the text, once they are sent.
+    fn diagnostics(&mut self, version: i32) -> Vec<Value> {
+        loop {
+            let notification = match self.notifications.pop_front() {
+                Some(notification) => notification,
+                None => match self.receive() {
+                    Message::Notification(notification) => notification,
+                    Message::Request(request) => {
+                        self.send(Response::new_ok(request.id, Value::Null));
+                        continue;
+                    }
+                    Message::Response(response) => panic!("an answer to nothing: {response:?}"),
+                },
+            };
+            let params = &notification.params;
+            assert_ne!(notification.method, "window/logMessage", "{params}");
+            if notification.method == "textDocument/publishDiagnostics"
+                && params["uri"] == self.uri.as_str()
+                && params["version"] == version
+            {
+                return params["diagnostics"].as_array().unwrap().clone();
+            }
+        }
+    }
+
+    fn open(&mut self, text: &str) -> Vec<Value> {
+        let document = json!({ "uri": self.uri, "languageId": "nnopt", "version": 1, "text": text });
+        self.notify("textDocument/didOpen", json!({ "textDocument": document }));
+        self.diagnostics(1)
+    }
+
+    /// Replaces a range; the diagnostics of the text after that.
+    fn change(&mut self, version: i32, range: Value, text: &str) -> Vec<Value> {
+        let changes = json!([{ "range": range, "text": text }]);
+        let document = json!({ "uri": self.uri, "version": version });
+        self.notify("textDocument/didChange", json!({ "textDocument": document, "contentChanges": changes }));
+        self.diagnostics(version)
+    }
+
+    /// Replaces the whole text.
+    fn replace(&mut self, version: i32, text: &str) -> Vec<Value> {
+        let document = json!({ "uri": self.uri, "version": version });
+        let changes = json!([{ "text": text }]);
+        self.notify("textDocument/didChange", json!({ "textDocument": document, "contentChanges": changes }));
+        self.diagnostics(version)
+    }
+
+    fn at(&self, line: u32, character: u32) -> Value {
+        json!({ "textDocument": { "uri": self.uri }, "position": { "line": line, "character": character } })
+    }
+
+    fn document(&self) -> Value {
+        json!({ "textDocument": { "uri": self.uri } })
+    }
+
+    fn end(mut self) {
+        assert_eq!(self.request("shutdown", Value::Null), Value::Null);
+        self.notify("exit", Value::Null);
+        assert_eq!(self.server.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Where a test fails, the server is not to stay.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn range(start: (u32, u32), end: (u32, u32)) -> Value {
+    let position = |(line, character)| json!({ "line": line, "character": character });
+    json!({ "start": position(start), "end": position(end) })
+}
+
+/// A folder with a table of 150 rows, 4 features and 3 classes.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/iris.csv");
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::copy(examples, folder.path().join("data/iris.csv")).unwrap();
+    folder
+}
+
+const CLEAN: &str = "\
+nnopt 1
+
+let width = 16
+
+block part(units, rate = 0.5) {
+    linear(units) -> relu -> dropout(rate)
+}
+
+data {
+    train = csv(\"data/iris.csv\", target = species)
+    val   = split(train, 20%, stratified); normalize = auto
+}
+
+model {
+    part(width)
+    a = linear(width) -> relu
+    residual { linear(width) }
+    add(a) -> linear(classes)
+}
+
+loss      = cross_entropy
+optimizer = adam(lr = 1e-3)
+
+train { epochs = 3 }
+";
+
+fn labels(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|item| item["label"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn mistakes_are_shown_and_mended() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &["utf-16"]);
+    assert_eq!(client.capabilities["positionEncoding"], "utf-16");
+    let text = CLEAN.replace("dropout(rate)", "droput(rate)").replace("epochs = 3", "epochs : 3");
+    // What depends on the data comes when its header has been read; this does not.
+    let said = client.open(&text);
+    let seen: Vec<(&str, &Value)> = said.iter().map(|said| (said["code"].as_str().unwrap(), &said["range"])).collect();
+    assert_eq!(seen, [("E0202", &range((5, 29), (5, 35))), ("E0102", &range((23, 15), (23, 16)))], "{said:?}");
+    assert!(said[0]["message"].as_str().unwrap().starts_with("`droput` is not a layer\n"), "{said:?}");
+
+    let context = json!({ "diagnostics": [said[0]] });
+    let params = json!({ "textDocument": { "uri": client.uri }, "range": said[0]["range"], "context": context });
+    let actions = client.request("textDocument/codeAction", params);
+    let edit = &actions[0]["edit"]["changes"][&client.uri][0];
+    assert_eq!(actions[0]["title"], "Write `dropout`");
+    assert_eq!(edit, &json!({ "range": range((5, 29), (5, 35)), "newText": "dropout" }));
+
+    // All safe fixes at once: the `:`.
+    let context = json!({ "diagnostics": [], "only": ["source.fixAll"] });
+    let params = json!({ "textDocument": { "uri": client.uri }, "range": range((0, 0), (0, 0)), "context": context });
+    let actions = client.request("textDocument/codeAction", params);
+    assert_eq!(actions.as_array().unwrap().len(), 1, "{actions}");
+    assert_eq!(actions[0]["edit"]["changes"][&client.uri][0]["newText"], "=");
+
+    assert_eq!(client.change(2, range((5, 29), (5, 35)), "dropout").len(), 1);
+    assert_eq!(client.change(3, range((23, 15), (23, 16)), "="), [] as [Value; 0]);
+    client.end();
+}
+
+#[test]
+fn causes_are_related_information() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &[]);
+    let said = client.open("let a = 1\nlet a = 2\nloss = mse\n");
+    let twice = said.iter().find(|said| said["code"] == "E0208").unwrap();
+    assert_eq!(twice["relatedInformation"][0]["location"]["range"], range((0, 4), (0, 5)));
+    assert_eq!(twice["relatedInformation"][0]["message"], "first given here");
+    client.end();
+}
+
+#[test]
+fn columns_are_counted_as_agreed() {
+    for (offered, agreed, column) in [(&["utf-16"][..], "utf-16", 14), (&["utf-32", "utf-8"], "utf-8", 17)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut client = Client::start(folder.path(), offered);
+        assert_eq!(client.capabilities["positionEncoding"], agreed);
+        let said = client.open("let a = 1\r\nlet b = \"😀é\" 4\r\n");
+        assert_eq!(said[0]["range"]["start"], json!({ "line": 1, "character": column }), "{said:?}");
+        client.end();
+    }
+}
+
+/// Asks until the data has been read, which happens in the background.
+fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "the data is read in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn shapes_are_hints_and_hovers() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &[]);
+    assert_eq!(client.open(CLEAN), [] as [Value; 0]);
+    let hints = eventually(|| {
+        let params = json!({ "textDocument": { "uri": client.uri }, "range": range((0, 0), (99, 0)) });
+        let hints = client.request("textDocument/inlayHint", params);
+        (!hints.as_array().unwrap().is_empty()).then_some(hints)
+    });
+    let mut shown: Vec<(u64, &str)> = hints
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hint| (hint["position"]["line"].as_u64().unwrap(), hint["label"].as_str().unwrap()))
+        .collect();
+    shown.sort();
+    let expected = [
+        (5, "[16]"),
+        (5, "[16]"),
+        (9, "120 rows, 3 classes"),
+        (10, "30 rows"),
+        (14, "[16]"),
+        (15, "[16]"),
+        (16, "[16]"),
+        (16, "[16]"),
+        (17, "[3]"),
+    ];
+    assert_eq!(shown, expected);
+
+    let mut hover = |line, character| {
+        let params = client.at(line, character);
+        client.request("textDocument/hover", params)["contents"]["value"].as_str().unwrap_or("").to_owned()
+    };
+    let linear = hover(17, 16);
+    assert!(linear.starts_with("```nnopt\nlinear(units, bias = true"), "{linear}");
+    // 16·3 weights and 3 offsets; a multiply-add is two operations.
+    assert!(linear.contains("`[batch, 16]` → `[batch, 3]` · 51 parameters (204 B) · 96 FLOPs a sample"), "{linear}");
+    assert_eq!(hover(14, 10), "```nnopt\nlet width = 16\n```");
+    assert!(hover(17, 22).contains("Here it is 3."));
+    assert!(hover(8, 1).contains("- `train`: 120 rows"));
+    assert!(hover(23, 10).starts_with("`epochs`: Passes over the training split."));
+    assert!(hover(14, 5).contains("`[batch, 4]` → `[batch, 16]` · 80 parameters"));
+    assert!(hover(16, 5).starts_with("The sum of the stages inside"));
+
+    let lens = eventually(|| {
+        let params = client.document();
+        let lenses = client.request("textDocument/codeLens", params);
+        let title = lenses[0]["command"]["title"].as_str()?.to_owned();
+        title.contains("to train").then_some(title)
+    });
+    // 4·16 + 16, three times 16·16 + 16 less one that is `part`, 16·3 + 3.
+    assert!(lens.starts_with("675 parameters · 1.25 k FLOPs a sample · "), "{lens}");
+    client.end();
+}
+
+#[test]
+fn texts_are_completed_and_explained() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &[]);
+    let text = CLEAN.replace("    add(a)", "    conv2d(8, \n    add(a)");
+    client.open(&text);
+    let at = client.at(17, 14);
+    let items = client.request("textDocument/completion", at.clone());
+    assert!(labels(&items).starts_with(&["classes"]) || labels(&items).contains(&"kernel"), "{items}");
+    let kernel = items.as_array().unwrap().iter().find(|item| item["label"] == "kernel").unwrap();
+    assert_eq!(kernel["textEdit"], json!({ "range": range((17, 14), (17, 14)), "newText": "kernel = $0" }));
+    let help = client.request("textDocument/signatureHelp", at);
+    assert!(help["signatures"][0]["label"].as_str().unwrap().starts_with("conv2d(filters, kernel, "), "{help}");
+    assert_eq!(help["activeParameter"], 1);
+
+    // Paths in strings.
+    client.replace(2, &CLEAN.replace("data/iris.csv", "data/"));
+    let at = client.at(9, 22);
+    assert_eq!(labels(&client.request("textDocument/completion", at)), ["iris.csv"]);
+    client.end();
+}
+
+#[test]
+fn names_are_found_and_changed() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &[]);
+    client.open(CLEAN);
+    let definition = |client: &mut Client, line, character| {
+        let at = client.at(line, character);
+        client.request("textDocument/definition", at)["range"].clone()
+    };
+    assert_eq!(definition(&mut client, 14, 10), range((2, 4), (2, 9)));
+    assert_eq!(definition(&mut client, 14, 5), range((4, 6), (4, 10)));
+    assert_eq!(definition(&mut client, 5, 12), range((4, 11), (4, 16)));
+    assert_eq!(definition(&mut client, 17, 8), range((15, 4), (15, 5)));
+    assert_eq!(definition(&mut client, 19, 2), Value::Null);
+
+    let mut at = client.at(14, 10);
+    at["context"] = json!({ "includeDeclaration": true });
+    assert_eq!(client.request("textDocument/references", at).as_array().unwrap().len(), 4);
+
+    let mut at = client.at(14, 10);
+    at["newName"] = json!("size");
+    let edit = client.request("textDocument/rename", at.clone());
+    let mut lines: Vec<u64> = edit["changes"][&client.uri]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|edit| edit["range"]["start"]["line"].as_u64().unwrap())
+        .collect();
+    lines.sort();
+    assert_eq!(lines, [2, 14, 15, 16]);
+    for (name, reason) in [("2x", "is not a name"), ("loss", "is a word of the language"), ("part", "something else")] {
+        at["newName"] = json!(name);
+        let refused = client.ask("textDocument/rename", at.clone()).unwrap_err();
+        assert!(refused.contains(reason), "{refused}");
+    }
+    let at = client.at(19, 2);
+    assert_eq!(client.request("textDocument/prepareRename", at), Value::Null);
+    client.end();
+}
+
+#[test]
+fn texts_are_formatted_folded_and_outlined() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &[]);
+    client.open(&CLEAN.replace("loss      =", "loss="));
+    let mut params = client.document();
+    params["options"] = json!({ "tabSize": 4, "insertSpaces": true });
+    let edits = client.request("textDocument/formatting", params.clone());
+    assert_eq!(edits, json!([{ "range": range((20, 4), (20, 4)), "newText": "      " }]));
+
+    let document = client.document();
+    let symbols = client.request("textDocument/documentSymbol", document.clone());
+    let names: Vec<&str> = symbols.as_array().unwrap().iter().map(|symbol| symbol["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["width", "part", "data", "model", "loss", "optimizer", "train"]);
+    assert_eq!(symbols[3]["children"][0]["name"], "a");
+    let folds = client.request("textDocument/foldingRange", document.clone());
+    let lines = |fold: &Value| (fold["startLine"].as_u64().unwrap(), fold["endLine"].as_u64().unwrap());
+    let folds: Vec<(u64, u64)> = folds.as_array().unwrap().iter().map(lines).collect();
+    assert_eq!(folds, [(4, 5), (8, 10), (13, 17)]);
+    let tokens = client.request("textDocument/semanticTokens/full", document);
+    assert_eq!(tokens["data"].as_array().unwrap().len() % 5, 0);
+
+    client.replace(2, "model {");
+    assert_eq!(client.request("textDocument/formatting", params), Value::Null);
+    client.end();
+}
+
+#[test]
+fn included_files_are_part_of_a_text() {
+    let folder = folder();
+    let parts = folder.path().join("parts.nnopt");
+    std::fs::write(&parts, "let width = 16\nblock part(units, rate = 0.5) { linaer(units) }\n").unwrap();
+    let mut client = Client::start(folder.path(), &[]);
+    let start = CLEAN.find("let").unwrap();
+    let end = CLEAN.find("data {").unwrap();
+    client.open(&format!("{}include \"parts.nnopt\"\n\n{}", &CLEAN[..start], &CLEAN[end..]));
+    // What is wrong in the other file is said of the other file.
+    let other = format!("file://{}", parts.display());
+    let said = client.notifications.iter().find(|notification| notification.params["uri"] == other.as_str()).cloned();
+    let said = said.unwrap_or_else(|| match client.receive() {
+        Message::Notification(notification) => notification,
+        message => panic!("{message:?}"),
+    });
+    assert_eq!(said.params["uri"], other.as_str());
+    assert_eq!(said.params["diagnostics"][0]["code"], "E0202");
+    let at = client.at(10, 6);
+    assert_eq!(client.request("textDocument/definition", at)["uri"], other.as_str());
+
+    // Opened by itself it is no pipeline, and need not be one.
+    let document = json!({ "uri": other, "languageId": "nnopt", "version": 7, "text": "let width = 16\n" });
+    client.notify("textDocument/didOpen", json!({ "textDocument": document }));
+    client.uri = other;
+    assert_eq!(client.diagnostics(7), [] as [Value; 0]);
+    client.end();
+}
+
+#[test]
+fn wrong_messages_do_not_end_the_server() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &[]);
+    assert!(client.ask("textDocument/hover", json!({ "nonsense": 1 })).is_err());
+    assert!(client.ask("nnopt/nosuch", json!({})).unwrap_err().contains("not offered"));
+    let at = client.at(1, 1);
+    assert_eq!(client.request("textDocument/hover", at), Value::Null);
+    client.notify("textDocument/didOpen", json!({ "textDocument": 3 }));
+    client.notify("nosuch", json!({}));
+    match client.receive() {
+        Message::Notification(log) => assert_eq!(log.method, "window/logMessage"),
+        message => panic!("{message:?}"),
+    }
+    assert_eq!(client.open(CLEAN), [] as [Value; 0]);
+    client.end();
+}
+
+#[test]
+fn an_exit_without_shutdown_is_not_proper() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &[]);
+    client.notify("exit", Value::Null);
+    assert_eq!(client.server.wait().unwrap().code(), Some(1));
+}
+
+/// A pipeline of 500 lines.
+fn long_text() -> String {
+    let layers = "    linear(width) -> relu\n".repeat(500 - CLEAN.lines().count());
+    CLEAN.replace("    residual", &format!("{layers}    residual")).replace("}\n\nmodel", "}\nallow(deep_without_norm)\nmodel")
+}
+
+#[test]
+fn diagnostics_follow_an_edit_within_50_ms() {
+    let folder = folder();
+    let mut client = Client::start(folder.path(), &[]);
+    let text = long_text();
+    assert_eq!(text.lines().count(), 500);
+    client.open(&text);
+    // All that happens in the background has happened when the memory is known.
+    eventually(|| {
+        let params = client.document();
+        let lenses = client.request("textDocument/codeLens", params);
+        lenses[0]["command"]["title"].as_str()?.contains("to train").then_some(())
+    });
+    let mut times: Vec<Duration> = (2..32)
+        .map(|version| {
+            let start = Instant::now();
+            let (text, wrong) = if version % 2 == 0 { ("rleu", 1) } else { ("relu", 0) };
+            let said = client.change(version, range((250, 21), (250, 25)), text);
+            assert_eq!(said.len(), wrong, "{said:?}");
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("from an edit to its diagnostics, 500 lines: median {:?}, worst {:?}", times[15], times[29]);
+    // Where other programs take the machine's time, single edits wait; the half that is faster does not.
+    let limit = Duration::from_millis(50);
+    assert!(times[7] < limit, "{times:?}");
+    client.end();
+}

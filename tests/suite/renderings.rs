@@ -1,0 +1,260 @@
+//! One sample of every diagnostic, in every rendering, against frozen texts and schemas.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use nnoptc::check::{Compilation, Request, compile};
+use nnoptc::explain::PAGES;
+use nnoptc::formats::Memory;
+use nnoptc::report::diagnostics::{Format, render};
+use serde_json::Value;
+
+use crate::diagnostics::{GOOD, files, with};
+
+/// A pipeline that shows a code, with its files and overrides.
+struct Sample {
+    code: &'static str,
+    source: String,
+    files: Memory,
+    sets: Vec<String>,
+}
+
+fn table(header: &str, rows: usize, line: impl Fn(usize) -> String) -> String {
+    std::iter::once(header.to_owned()).chain((0..rows).map(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// The good pipeline over a table, with parts replaced.
+fn tabular(file: &str, changes: &[(&str, &str)]) -> String {
+    let base = format!(
+        "data {{\n    train     = {file}\n    normalize = auto\n}}\nmodel {{\n    linear(8) -> relu\n    linear(classes)\n}}\n\
+         loss      = cross_entropy\noptimizer = adam\ntrain {{\n    epochs = 4\n    batch  = 5\n}}\n"
+    );
+    changes.iter().fold(base, |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+fn samples() -> Vec<Sample> {
+    let mut data = files();
+    data.insert("small.csv", table("a,b,y", 20, |row| format!("{},{},{}", row % 3, row % 5, row % 2)));
+    data.insert("large.csv", table("age,price,y", 20, |row| format!("{row},{},{}", 300_000 + 1000 * row, row % 2)));
+    data.insert("rare.csv", table("a,y", 44, |row| format!("{},{}", row % 5, usize::from(row % 22 == 0))));
+    data.insert("odd.csv", table("a,b,c,d,y", 21, |row| format!("{},1,0,{},{}", row % 3, row % 2, row % 2)));
+    data.insert("deep.nnopt", "include \"deep.nnopt\"\n");
+    for kind in ["images-idx3", "labels-idx1"] {
+        let bytes = nnoptc::formats::files::Files::read(&data, PathBuf::from(format!("train-{kind}-ubyte")).as_path());
+        data.insert(format!("mnist-{kind}-ubyte"), bytes.unwrap().to_vec());
+    }
+    let mut samples = Vec::new();
+    let mut add = |code, source: String| {
+        samples.push(Sample { code, source, files: data.clone(), sets: Vec::new() });
+    };
+    let good = |from: &str, to: &str| with(from, to);
+    let model = "conv2d(4, kernel = 3) -> relu";
+    // Syntax.
+    add("E0101", good("    flatten", "    @\n    flatten"));
+    add("E0102", good("loss      =", "loss:"));
+    add("E0103", good("epochs = 2", "epochs 2"));
+    add("E0104", good("epochs = 2", "epochs ="));
+    add("E0105", good("idx(\"train\")", "idx(\"train)"));
+    add("E0106", good("idx(\"train\")", "idx('train')"));
+    add("E0107", good("conv2d(4, kernel", "conv2d(4 kernel"));
+    add("E0108", good("kernel = 3)", "kernel = 3"));
+    add("E0109", good("flatten", "flatten)"));
+    add("E0110", good("model {", "model"));
+    add("E0111", good("nnopt 1", "nnopt 1\nlet = 3"));
+    add("E0112", good("epochs = 2", "epochs = 2\n    early_stop = patience(3 epoks)"));
+    add("E0113", good("epochs = 2", "epochs = 2.0.1"));
+    add("E0114", good("idx(\"train\")", "idx(\"tr\\qain\")"));
+    add("E0115", good("flatten\n", "flatten relu\n"));
+    add("E0116", good("model {\n", "model {\n    -> relu\n"));
+    add("E0117", good("3) -> relu", "3) => relu"));
+    add("E0118", good("nnopt 1", "nnopt 1 // version"));
+    add("E0119", good("    flatten", "    { flatten }"));
+    add("E0120", good("    flatten", "    residul { relu }\n    flatten"));
+    add("E0121", good("epochs = 2", "drop-last = true"));
+    add("E0122", good("    flatten", "    branch { { relu } { relu } }\n    flatten"));
+    add("E0123", good("nnopt 1", "nnopt"));
+    add("E0124", good("conv2d(4, kernel", "conv2d(4,, kernel"));
+    add("E0198", "a = 1\n".repeat(6 << 20));
+    add("E0199", format!("x = {}1", "(".repeat(129)));
+    // Names, arguments, files.
+    add("E0201", good("model {", "modle {"));
+    add("E0202", good("flatten", "flaten"));
+    add("E0203", good("kernel = 3", "kernal = 3"));
+    add("E0204", good("conv2d(4, kernel = 3)", "conv2d(4, kernel = 3, filters = 4)"));
+    add("E0205", good("linear(classes)", "softmax(classes) -> linear(classes)"));
+    add("E0206", good("conv2d(4, kernel = 3)", "conv2d(4)"));
+    add("E0207", good("conv2d(4", "conv2d(0"));
+    add("E0208", good("epochs = 2", "epochs = 2\n    epochs = 3"));
+    add("E0209", good("loss      = cross_entropy\n", ""));
+    add("E0210", good("batch  = 4", "batch  = 4 * bach"));
+    add("E0211", good("nnopt 1", "nnopt 1\nlet a = a + 1").replace("batch  = 4", "batch  = a"));
+    add("E0212", good("nnopt 1", "nnopt 1\ninclude \"deep.nnopt\""));
+    add("E0213", good("nnopt 1", "nnopt 1\nprofile quick { optimiser.lr = 1 }"));
+    add("E0214", good("nnopt 1", "nnopt 1\nblock a() { a }").replace("flatten", "a -> flatten"));
+    add("E0215", good("flatten", "add(stem) -> flatten"));
+    add("E0216", good("nnopt 1", "nnopt 2"));
+    add("E0217", good("nnopt 1", "nnopt 1\nblock a(n) { linear(n) }").replace("linear(classes)", "a()"));
+    add("E0218", good("    flatten", "    branch { { relu } { relu } } join mean\n    flatten"));
+    add("E0219", tabular("csv(\"small.csv\", target = y, task = regression)", &[("cross_entropy", "mse")]));
+    add("E0220", good("nnopt 1", "nnopt 1\nallow(no_warmpu)"));
+    // Shapes, losses, metrics, optimizers.
+    add("E0301", good("    flatten\n", "    flatten\n    conv2d(8, kernel = 3)\n"));
+    add("E0302", good("-> relu", "-> relu\n    residual { conv2d(5, kernel = 3, padding = 1) }"));
+    add("E0303", good("linear(classes)", "linear(classes) -> softmax"));
+    add("E0304", good("optimizer", "metrics   = mae\noptimizer"));
+    add("E0305", good("adam(lr = 1e-3)", "sgd(nesterov = true)"));
+    // Data and training.
+    add("E0401", good("idx(\"train\")", "idx(\"trian\")"));
+    add("E0402", good("test      = idx(\"test\")", "test = split(train, 12)"));
+    add("E0403", good("batch  = 4", "batch  = 64"));
+    add("E0404", good("linear(classes)", "batch_norm -> linear(classes)").replace("batch  = 4", "batch = 11"));
+    add("E0405", good("epochs = 2", "epochs = 2\n    early_stop = patience(3 epochs, on = val.accuracy)"));
+    add("E0406", good("batch  = 4", "batch  = 4\n    accumulate = 3"));
+    add("E0407", good("idx(\"test\")", "csv(\"small.csv\", target = y)"));
+    // Lints.
+    add("W0101", good("    normalize = auto\n", ""));
+    let raw = ("    normalize = auto\n", "");
+    add("W0102", tabular("csv(\"large.csv\", target = y)", &[raw, ("relu", "sigmoid")]));
+    add("W0103", good("normalize = auto", "normalize = given(mean = 33.3, std = 78.6)"));
+    add("W0104", good("idx(\"train\")", "idx(\"mnist\")").replace("model {", "augment { horizontal_flip }\nmodel {"));
+    add("W0105", tabular("csv(\"rare.csv\", target = y)", &[]));
+    add("W0201", good(model, "conv2d(4, kernel = 3) -> batch_norm -> relu"));
+    add("W0202", good(model, "conv2d(4, kernel = 3) -> dropout(0.2) -> batch_norm -> relu"));
+    add(
+        "W0203",
+        tabular("csv(\"small.csv\", target = y)", &[("linear(8) -> relu", "repeat 12 { linear(8) -> relu }")]),
+    );
+    add(
+        "W0204",
+        tabular(
+            "csv(\"odd.csv\", target = y, shape = [1, 2, 2])",
+            &[("linear(8) -> relu", "conv2d(2, kernel = 1, bias = false) -> batch_norm -> flatten")],
+        ),
+    );
+    add(
+        "W0301",
+        tabular(
+            "csv(\"odd.csv\", target = [c, d], task = regression)",
+            &[("linear(classes)", "linear(2) -> softmax"), ("cross_entropy", "mse")],
+        ),
+    );
+    add("W0302", good("lr = 1e-3", "weight_decay = 1e-2"));
+    add("W0303", good("optimizer = adam(lr = 1e-3)", "regularization = l2(1e-4)\noptimizer = adamw"));
+    add("W0304", good("adam(lr = 1e-3)", "sgd(weight_decay = 1e-4)").replace("3) -> relu", "3) -> relu -> batch_norm"));
+    add("W0305", good("lr = 1e-3", "lr = 10"));
+    data.insert("many-images-idx3-ubyte", crate::diagnostics::idx(600, 3).0);
+    data.insert("many-labels-idx1-ubyte", crate::diagnostics::idx(600, 3).1);
+    samples.push(Sample {
+        code: "W0306",
+        source: good("idx(\"train\")", "idx(\"many\")")
+            .replace("lr = 1e-3", "lr = 0.01")
+            .replace("batch  = 4", "batch  = 512"),
+        files: data.clone(),
+        sets: Vec::new(),
+    });
+    let mut add = |code, source: String| {
+        samples.push(Sample { code, source, files: data.clone(), sets: Vec::new() });
+    };
+    let optimizer = "optimizer = adam(lr = 1e-3)";
+    add("W0401", good(optimizer, "optimizer = adam(lr = 1e-3)\nschedule  = step(every = 5 epochs)"));
+    add("W0402", good(optimizer, "optimizer = adam(lr = 1e-3)\nschedule  = cosine(over = 5 epochs)"));
+    add("W0403", good(optimizer, "optimizer = adam(lr = 1e-3)\nschedule  = cosine(min = 1e-2)"));
+    add("W0404", good("epochs = 2", "epochs = 5\n    early_stop = patience(1 epoch)"));
+    add(
+        "W0405",
+        good("test      = idx(\"test\")", "val       = split(train, 2)")
+            .replace("epochs = 2", "epochs = 2\n    early_stop = patience(9 epochs)"),
+    );
+    add("W0501", good("nnopt 1", "nnopt 1\nlet width = 3"));
+    add("W0502", good("nnopt 1", "nnopt 1\nblock head() { relu }"));
+    add("W0503", good("-> relu", "-> relu -> dropout(0)"));
+    add("W0504", good("nnopt 1", "nnopt 1\nallow(no_warmup)"));
+    samples.push(Sample {
+        code: "E0213",
+        source: GOOD.to_owned(),
+        files: data,
+        sets: vec!["optimiser.lr=3e-4".to_owned()],
+    });
+    samples
+}
+
+fn compiled(sample: &Sample) -> Compilation {
+    let files = sample.files.clone().with("a.nnopt", sample.source.as_bytes());
+    compile(&Request { path: "a.nnopt".into(), sets: sample.sets.clone(), profile: None }, &files).unwrap()
+}
+
+fn rendered(compilation: &Compilation, format: Format) -> String {
+    let mut out = Vec::new();
+    render(&compilation.diagnostics, &compilation.sources, format, false, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn schema(path: &str) -> jsonschema::Validator {
+    let text = std::fs::read_to_string(crate::training::repository(path)).unwrap();
+    jsonschema::options().should_validate_formats(true).build(&serde_json::from_str(&text).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn check_schema(schema: &jsonschema::Validator, instance: &Value) {
+    let errors: Vec<String> =
+        schema.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+}
+
+#[test]
+fn every_code_has_a_sample_that_says_it_and_nothing_else() {
+    let samples = samples();
+    let mut wrong = String::new();
+    for sample in &samples {
+        let compilation = compiled(sample);
+        let codes: Vec<&str> = compilation.diagnostics.iter().map(|found| found.code.0).collect();
+        if codes.is_empty() || codes.iter().any(|code| *code != sample.code) {
+            writeln!(wrong, "{} gives {codes:?}", sample.code).unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    let shown: BTreeSet<&str> = samples.iter().map(|sample| sample.code).collect();
+    let known: BTreeSet<&str> = PAGES.iter().map(|page| page.code).collect();
+    assert_eq!(shown, known);
+}
+
+/// The texts are in tests/golden/renderings; `NNOPTC_BLESS=1` writes them anew, to be read before they are kept.
+#[test]
+fn every_diagnostic_in_every_rendering() {
+    let (json, sarif) = (schema("docs/schemas/diagnostic.schema.json"), schema("tests/schemas/sarif.schema.json"));
+    let samples = samples();
+    for format in Format::ALL {
+        let mut out = String::new();
+        for sample in &samples {
+            let text = rendered(&compiled(sample), format);
+            let text = match format {
+                Format::Json => {
+                    text.lines().for_each(|line| check_schema(&json, &serde_json::from_str(line).unwrap()));
+                    text
+                }
+                Format::Sarif => {
+                    let log: Value = serde_json::from_str(&text).unwrap();
+                    check_schema(&sarif, &log);
+                    // The rules are the pages of `nnoptc explain`.
+                    format!("{}\n", log["runs"][0]["results"])
+                }
+                Format::Human | Format::Short | Format::Github => text,
+            };
+            writeln!(out, "== {}\n{text}", sample.code).unwrap();
+        }
+        let path = crate::training::repository(&format!("tests/golden/renderings/{format:?}.txt").to_lowercase());
+        if std::env::var_os("NNOPTC_BLESS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &out).unwrap();
+        }
+        let wanted = std::fs::read_to_string(&path).unwrap();
+        for (found, wanted) in out.split("== ").zip(wanted.split("== ")) {
+            assert_eq!(found, wanted);
+        }
+        assert_eq!(out, wanted);
+    }
+}
