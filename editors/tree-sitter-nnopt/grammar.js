@@ -18,9 +18,10 @@ module.exports = grammar({
     source_file: ($) => repeat(choice($._item, ';')),
 
     _item: ($) =>
-      choice($.version, $.let, $.block, $.include, $.profile, $.stage_section, $.setting_section, $.setting),
+      choice($.version, $.allow, $.let, $.block, $.include, $.profile, $.stage_section, $.setting_section, $.setting),
 
     version: ($) => seq('nnopt', $.number),
+    allow: ($) => seq('allow', '(', commaSeparated(field("lint", $.identifier)), ')'),
     let: ($) => seq('let', field("name", $.identifier), '=', field("value", $._value)),
     block: ($) =>
       seq('block', field("name", $.identifier), optional(field("parameters", $.parameters)), field("body", $.stages)),
@@ -32,10 +33,10 @@ module.exports = grammar({
     stage_section: ($) => seq(field("name", choice('model', 'augment')), field("body", $.stages)),
     setting_section: ($) => seq(field("name", choice('data', 'train')), field("body", $.settings)),
 
-    settings: ($) => seq('{', repeat(choice($.setting, ';')), '}'),
+    settings: ($) => seq('{', repeat(choice($.allow, $.setting, ';')), '}'),
     setting: ($) => seq(field("name", $.identifier), '=', field("value", $._value)),
 
-    stages: ($) => seq('{', repeat(choice($.label, $._chain, ';')), '}'),
+    stages: ($) => seq('{', repeat(choice($.allow, $.label, $._chain, ';')), '}'),
     label: ($) => seq(field("name", $.identifier), '=', $._chain),
     _chain: ($) => seq($._stage, repeat(seq('->', $._stage))),
     _stage: ($) => choice($.repeat, $.residual, $.branch, $.layer),

@@ -18,6 +18,10 @@ pub const WORDS: &[(&str, &str)] = &[
         "block",
         "Defines stages that are used by name: `block head(units, rate = 0.5) { linear(units) -> dropout(rate) }`.",
     ),
+    (
+        "allow",
+        "Silences lints: `allow(no_warmup)` for the whole pipeline, or inside braces for the statement after it.",
+    ),
     ("include", "Reads another file's definitions: `include \"blocks.nnopt\"`. The path is relative to this file."),
     ("profile", "Settings that `--profile NAME` applies over the others: `profile quick { train.epochs = 1 }`."),
     (

@@ -22,8 +22,8 @@ use ast::{Expr, ExprKind, File};
 use parse::Entry;
 
 /// Every word that the grammar itself gives a meaning, but for names of sections.
-pub const KEYWORDS: [&str; 10] =
-    ["nnopt", "let", "block", "include", "profile", "repeat", "residual", "shortcut", "branch", "join"];
+pub const KEYWORDS: [&str; 11] =
+    ["nnopt", "allow", "let", "block", "include", "profile", "repeat", "residual", "shortcut", "branch", "join"];
 
 /// The units that a number can have, as they are written.
 pub use literal::unit_names;

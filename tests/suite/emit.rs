@@ -55,7 +55,7 @@ fn every_emitted_kernel_is_valid_wgsl() {
         let text = emit(&example, "wgsl");
         // Each module begins with its parameters; the line before, a comment, names the kernel.
         let modules: Vec<&str> = text.split("// Where buffers begin, in words; sizes.\n").skip(1).collect();
-        assert!(modules.len() > 5, "{}", example.display());
+        assert!(modules.len() > 1, "{}", example.display());
         for module in modules {
             let parsed = naga::front::wgsl::parse_str(module);
             let parsed = parsed.unwrap_or_else(|error| panic!("{}", error.emit_to_string(module)));

@@ -28,7 +28,7 @@
 (branch join: (identifier) @keyword)
 
 [
-  "nnopt" "let" "block" "include" "profile" "repeat" "residual" "shortcut" "branch" "join"
+  "nnopt" "allow" "let" "block" "include" "profile" "repeat" "residual" "shortcut" "branch" "join"
 ] @keyword
 
 [
