@@ -5,6 +5,7 @@ mod diagnostics;
 mod failures;
 mod floors;
 mod harness;
+mod normalization;
 mod operations;
 mod parity;
 mod training;
