@@ -3,7 +3,7 @@
 use super::graph::{DataInfo, Graph, InputInfo, Node, StateId, StateInfo, States, Value};
 use super::op::{ConvGeometry, DType, Op, PoolGeometry, ReduceKind};
 use super::scalar::{Binary, Unary};
-use super::{DataId, InputId, Shape};
+use super::{DataId, InputId, Shape, Standardized};
 
 /// Appends nodes to a graph.
 ///
@@ -16,12 +16,14 @@ pub struct Builder {
     pub states: States,
     /// The stage that new nodes are said to come from.
     pub layer: Option<u32>,
+    /// The standardizations so far, whose gradients are known as a whole.
+    pub standardized: Vec<Standardized>,
 }
 
 impl Builder {
     /// A builder over states that other graphs of the program have declared.
     pub fn new(states: States) -> Builder {
-        Builder { graph: Graph::default(), states, layer: None }
+        Builder { states, ..Builder::default() }
     }
 
     /// Sizes of a value.

@@ -1,6 +1,6 @@
 //! The language server: what `nnoptc` knows of a pipeline, in an editor, while it is written.
 //!
-//! One thread owns the open texts and answers requests from their syntax and from what the threads of [`analysis`]
+//! One thread owns the open texts and answers requests from their syntax and from what the threads of `analysis`
 //! have found. Floors 0 to 5 only: no device is ever opened here.
 
 mod actions;

@@ -5,6 +5,9 @@ use crate::ir::{Binary, Builder, DType, Op, ReduceKind, Unary, Value};
 
 /// The gradients of the scalar `loss` for each of `wanted`, appended to the graph; zeros where `loss` does not
 /// depend on a value.
+///
+/// The way through a standardization (see [`Builder::standardize`]) is taken at one step; no value inside of it may be
+/// wanted.
 pub fn differentiate(b: &mut Builder, loss: Value, wanted: &[Value]) -> Vec<Value> {
     let last = loss.index();
     let mut depends = vec![false; last + 1];
@@ -15,6 +18,9 @@ pub fn differentiate(b: &mut Builder, loss: Value, wanted: &[Value]) -> Vec<Valu
         let node = &b.graph.nodes[index];
         depends[index] |= node.dtype == DType::F32 && node.operands.iter().any(|operand| depends[operand.index()]);
     }
+
+    let is_inside = |value: &Value| b.standardized.iter().any(|whole| whole.contains(*value));
+    assert!(!wanted.iter().any(is_inside), "the gradient of a value inside of a standardization");
 
     let mut grads: Vec<Option<Value>> = vec![None; last + 1];
     grads[last] = Some(b.like(loss, 1.0));
@@ -39,6 +45,9 @@ pub fn differentiate(b: &mut Builder, loss: Value, wanted: &[Value]) -> Vec<Valu
 
 /// What the gradient of a node adds to the gradients of its operands.
 fn operand_gradients(b: &mut Builder, value: Value, grad: Value, depends: &[bool]) -> Vec<(Value, Value)> {
+    if let Some(whole) = b.standardized.iter().find(|whole| whole.result == value).cloned() {
+        return vec![(whole.x, whole.gradient(b, grad))];
+    }
     let node = b.graph.node(value).clone();
     let operands = node.operands;
     let needed = |position: usize| depends[operands[position].index()];

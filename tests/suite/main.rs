@@ -10,6 +10,7 @@ mod floors;
 mod frozen;
 mod harness;
 mod lsp;
+mod normalization;
 mod operations;
 mod parity;
 mod renderings;

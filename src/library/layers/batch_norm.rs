@@ -1,7 +1,7 @@
 //! Normalization over the batch.
 
+use crate::ir::Value;
 use crate::ir::graph::Init;
-use crate::ir::{Unary, Value};
 use crate::item;
 use crate::library::{Layer, ModelBuilder, Role, ShapeError, Type};
 use crate::schema::{Positive, Share};
@@ -54,26 +54,25 @@ impl Layer for BatchNorm {
         });
         let running_mean = model.buffer("running_mean", &features, Init::Fill(0.0));
         let running_variance = model.buffer("running_var", &features, Init::Fill(1.0));
-        let (mean, variance) = if model.training {
+        let normal = if model.training {
             let axes: Vec<usize> = (0..shape.len()).filter(|&axis| axis != 1).collect();
-            let (mean, variance) = mean_and_variance(model, input, &axes);
-            let mean = model.graph.reshape(mean, &features);
-            let variance = model.graph.reshape(variance, &features);
+            let whole = model.graph.standardize(input, &axes, self.eps.0);
+            let mean = model.graph.reshape(whole.mean, &features);
+            let variance = model.graph.reshape(whole.variance, &features);
             let samples: usize = axes.iter().map(|&axis| shape[axis]).product();
             // Bessel-corrected here, biased in the forward pass: PyTorch does both.
             let correction = samples as f64 / (samples.max(2) - 1) as f64;
             let unbiased = model.graph.scale(variance, correction);
             self.keep(model, running_mean, mean);
             self.keep(model, running_variance, unbiased);
-            (mean, variance)
+            whole.result
         } else {
-            (running_mean, running_variance)
+            let mean = model.graph.broadcast_axis(running_mean, 1, &shape);
+            let centered = model.graph.sub(input, mean);
+            let scale = model.graph.inverse_deviation(running_variance, self.eps.0);
+            let scale = model.graph.broadcast_axis(scale, 1, &shape);
+            model.graph.mul(centered, scale)
         };
-        let mean = model.graph.broadcast_axis(mean, 1, &shape);
-        let centered = model.graph.sub(input, mean);
-        let scale = inverse_deviation(model, variance, self.eps.0);
-        let scale = model.graph.broadcast_axis(scale, 1, &shape);
-        let normal = model.graph.mul(centered, scale);
         let Some((weight, bias)) = affine else { return normal };
         let weight = model.graph.broadcast_axis(weight, 1, &shape);
         let bias = model.graph.broadcast_axis(bias, 1, &shape);
@@ -89,24 +88,4 @@ impl BatchNorm {
         let next = model.graph.add(old, new);
         model.update_buffer(running, next);
     }
-}
-
-/// Mean and biased variance over axes, which stay with size 1.
-///
-/// The variance is the mean of squared deviations: the difference of mean square and squared mean loses all digits
-/// where the mean is large.
-pub fn mean_and_variance(model: &mut ModelBuilder, x: Value, axes: &[usize]) -> (Value, Value) {
-    let shape = model.graph.shape(x).to_vec();
-    let mean = model.graph.mean(x, axes);
-    let spread = model.graph.broadcast(mean, &shape);
-    let deviation = model.graph.sub(x, spread);
-    let square = model.graph.mul(deviation, deviation);
-    (mean, model.graph.mean(square, axes))
-}
-
-/// `1/√(variance + eps)`
-pub fn inverse_deviation(model: &mut ModelBuilder, variance: Value, eps: f64) -> Value {
-    let safe = model.graph.offset(variance, eps);
-    let deviation = model.graph.unary(Unary::Sqrt, safe);
-    model.graph.unary(Unary::Reciprocal, deviation)
 }

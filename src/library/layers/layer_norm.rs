@@ -1,6 +1,5 @@
 //! Normalization of each sample.
 
-use super::batch_norm::{inverse_deviation, mean_and_variance};
 use crate::ir::Value;
 use crate::ir::graph::Init;
 use crate::item;
@@ -36,12 +35,7 @@ impl Layer for LayerNorm {
     fn lower(&self, model: &mut ModelBuilder, input: Value) -> Value {
         let shape = model.graph.shape(input).to_vec();
         let axes: Vec<usize> = (1..shape.len()).collect();
-        let (mean, variance) = mean_and_variance(model, input, &axes);
-        let mean = model.graph.broadcast(mean, &shape);
-        let centered = model.graph.sub(input, mean);
-        let scale = inverse_deviation(model, variance, self.eps.0);
-        let scale = model.graph.broadcast(scale, &shape);
-        let normal = model.graph.mul(centered, scale);
+        let normal = model.graph.standardize(input, &axes, self.eps.0).result;
         if !self.affine {
             return normal;
         }
