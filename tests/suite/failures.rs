@@ -52,7 +52,8 @@ fn a_training_that_does_not_fit_names_its_largest_tensors_and_a_batch() {
     let program = program("examples/digits_cnn.nnopt", &["train.batch=512"]);
     let prepared = prepare::prepare(&program, nnoptc::train::device::fusion(&program));
     let needed = prepared.memory();
-    let limits = Limits { device: "a small device".to_owned(), total: Some(needed.total() * 2 / 3), arena: None, gpu: false };
+    let limits =
+        Limits { device: "a small device".to_owned(), total: Some(needed.total() * 2 / 3), arena: None, gpu: false };
     let text = check_memory(&program, &prepared, &limits).unwrap_err().to_string();
     assert!(text.contains("of memory on `a small device`, which has"), "{text}");
     assert!(text.contains("the largest tensors are "), "{text}");

@@ -98,10 +98,8 @@ fn update(executor: &Executor, (program, loaded): &(Program, Loaded), parts: &[V
             tensors.into_iter().map(|tensor| tensor.data).collect()
         }
         Executor::Cpu | Executor::Gpu(_) => {
-            let plans: Vec<_> = lowered
-                .iter()
-                .map(|lowered| planned(executor, lowered.graph.clone(), &states))
-                .collect();
+            let plans: Vec<_> =
+                lowered.iter().map(|lowered| planned(executor, lowered.graph.clone(), &states)).collect();
             let bytes = |info: &DataInfo| {
                 let words = words(&elements(loaded, info), info.dtype);
                 let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();

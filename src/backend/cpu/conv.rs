@@ -64,7 +64,8 @@ pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Output, is
     grad.expect_floats(results(&g), "the gradient of a convolution's result");
     out.expect_floats(images(&g), "the gradient of a convolution's images");
     if is_depthwise(&g) {
-        let build = |out| Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa)) as Box<dyn Job>;
+        let build =
+            |out| Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa)) as Box<dyn Job>;
         return Late::build(out, images(&g), build);
     }
     // Where a tap finds the gradient from a pixel of a remainder, in steps of the stride; it may lie before the first.

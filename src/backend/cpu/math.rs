@@ -31,10 +31,7 @@ pub fn exp<A: Arithmetic>(x: f32) -> f32 {
     let exponent = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let n = rounded - ROUND;
     let r = A::mul_add(n, -LN_2_LOW, A::mul_add(n, -LN_2_HIGH, x));
-    let p = polynomial::<A, 6>(
-        r,
-        [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1],
-    );
+    let p = polynomial::<A, 6>(r, [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1]);
     let value = A::mul_add(p, r * r, r) + 1.0;
     // In two factors, so that neither leaves the range of normal numbers.
     let half = exponent >> 1;
@@ -83,8 +80,7 @@ pub fn log<A: Arithmetic>(x: f32) -> f32 {
 pub fn tanh<A: Arithmetic>(x: f32) -> f32 {
     let size = x.abs();
     let square = x * x;
-    let p =
-        polynomial::<A, 5>(square, [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1]);
+    let p = polynomial::<A, 5>(square, [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1]);
     let near = A::mul_add(p * square, x, x);
     let far = (1.0 - 2.0 / (exp::<A>(size + size) + 1.0)).copysign(x);
     if size < 0.625 { near } else { far }

@@ -303,7 +303,9 @@ impl Program {
             let Some(at) = self.varying.iter().position(|op| target(op) == sink.reg) else {
                 continue;
             };
-            if matches!(self.varying[at], Op::Load { .. } | Op::Alias { .. } | Op::Product { .. }) || direct[sink.reg].is_some() {
+            if matches!(self.varying[at], Op::Load { .. } | Op::Alias { .. } | Op::Product { .. })
+                || direct[sink.reg].is_some()
+            {
                 continue;
             }
             let safe = self.varying.iter().enumerate().all(|(load_at, op)| match op {
