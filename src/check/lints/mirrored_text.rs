@@ -5,10 +5,26 @@ use crate::source::Span;
 
 const CODE: Code = Code("W0104");
 
-/// Parts of paths that tell of data with writing in it.
-const WRITING: [&str; 9] = ["mnist", "digit", "svhn", "letter", "usps", "ocr", "glyph", "handwrit", "captcha"];
+/// Words of paths that tell of data with writing in it; not parts of words, since `pathmnist` shows tissue and
+/// `fashion-mnist` clothes.
+const WRITING: [&str; 14] = [
+    "mnist",
+    "emnist",
+    "kmnist",
+    "qmnist",
+    "digit",
+    "digits",
+    "svhn",
+    "letter",
+    "letters",
+    "usps",
+    "ocr",
+    "glyphs",
+    "handwriting",
+    "captchas",
+];
 
-/// Fashion-MNIST is clothes.
+/// Words beside which those mean something else.
 const OTHER: [&str; 1] = ["fashion"];
 
 pub(super) const LINT: Lint = Lint { code: CODE, name: "mirrored_text", check };
@@ -20,8 +36,8 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     };
     let is_letter = |name: &String| name.chars().count() == 1 && name.chars().all(char::is_alphabetic);
     let letters = data.class_names.len() > 2 && data.class_names.iter().all(is_letter);
-    let path = context.sources.text(context.train().span).to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| path.contains(word));
+    let source = context.sources.text(context.train().span).to_lowercase();
+    let has = |words: &[&str]| source.split(|c: char| !c.is_alphanumeric()).any(|word| words.contains(&word));
     let why = if letters {
         "the classes are letters"
     } else if has(&WRITING) && !has(&OTHER) {

@@ -95,6 +95,7 @@ fn mirrored_text() {
         &[
             flip("\"train\"", "horizontal_flip(0.5)"),
             flip("\"fashion-mnist/train\"", "horizontal_flip(0.5)"),
+            flip("\"pathmnist\"", "horizontal_flip(0.5)"),
             flip("\"mnist/train\"", "random_rotation(10)"),
         ],
     );

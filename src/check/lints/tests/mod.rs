@@ -46,7 +46,9 @@ fn idx(count: usize) -> (Vec<u8>, Vec<u8>) {
 
 fn files() -> Memory {
     let mut files = Memory::new();
-    for (stem, count) in [("train", 20), ("mnist/train", 20), ("fashion-mnist/train", 20), ("one", 21), ("many", 600)] {
+    for (stem, count) in
+        [("train", 20), ("mnist/train", 20), ("fashion-mnist/train", 20), ("pathmnist", 20), ("one", 21), ("many", 600)]
+    {
         let (images, labels) = idx(count);
         files.insert(format!("{stem}-images-idx3-ubyte"), images);
         files.insert(format!("{stem}-labels-idx1-ubyte"), labels);
