@@ -20,8 +20,8 @@ use crate::schema::{Given, GivenCall, GivenKind, Made, Origin, Schema, make_from
 use crate::source::{Sources, Span};
 use crate::syntax;
 use crate::syntax::ast::{Name, Stage};
-use load::{Declarations, Loader};
 pub use data::SPLITS;
+use load::{Declarations, Loader};
 pub use load::{SETTING_SECTIONS, STAGE_SECTIONS, TOP_SETTINGS};
 pub use model::JOINS;
 use model::{Flow, ModelChecker, shape_diagnostic};

@@ -136,8 +136,10 @@ pub fn cost(layer: &dyn Layer, input: &Type) -> Cost {
     let mut model = ModelBuilder::new(graph, false);
     layer.lower(&mut model, value);
     let states = model.graph.states.infos().iter();
-    let parameters =
-        states.filter(|info| info.kind == StateKind::Weight).map(|info| info.shape.iter().product::<usize>() as u64).sum();
+    let parameters = states
+        .filter(|info| info.kind == StateKind::Weight)
+        .map(|info| info.shape.iter().product::<usize>() as u64)
+        .sum();
     let graph = &model.graph.graph;
     Cost { parameters, flops: graph.values().map(|value| graph.flops(value)).sum() }
 }

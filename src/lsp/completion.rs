@@ -6,8 +6,8 @@ use gen_lsp_types as lsp;
 use rowan::TextSize;
 
 use super::context::{
-    Slot, describe_word, entry, entry_of_call, is_body, is_named, name_text, of_kind, section_of,
-    slot_of_argument, slot_of_holder, slot_of_value,
+    Slot, describe_word, entry, entry_of_call, is_body, is_named, name_text, of_kind, section_of, slot_of_argument,
+    slot_of_holder, slot_of_value,
 };
 use super::document::Document;
 use super::hover::describe_param;
