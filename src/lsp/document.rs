@@ -90,6 +90,8 @@ pub struct Document {
     pub lines: Lines,
     /// Its syntax, once it has been asked for: diagnostics do not wait for it.
     tree: OnceCell<SyntaxNode>,
+    /// Whether checking this version ended in a panic, so that there is nothing to wait for.
+    pub is_failed: bool,
     /// What is known of this text, or of an earlier version.
     pub analysis: Option<Arc<Analysis>>,
 }
@@ -104,6 +106,7 @@ impl Document {
             text: Arc::from(text),
             lines: Lines::new(text, encoding),
             tree: OnceCell::new(),
+            is_failed: false,
             analysis: None,
         }
     }
@@ -126,6 +129,7 @@ impl Document {
         self.version = version;
         self.lines = Lines::new(&text, encoding);
         self.tree = OnceCell::new();
+        self.is_failed = false;
         self.text = Arc::from(text);
     }
 

@@ -14,10 +14,12 @@ mod hover;
 mod inlay;
 mod lens;
 mod names;
+#[cfg(test)]
+mod robustness;
 mod server;
 mod signature;
 mod symbols;
 mod tokens;
 mod uri;
 
-pub use server::{Ended, run};
+pub use server::{Ended, run, serve};

@@ -36,8 +36,11 @@ pub fn run() -> Result<Ended, String> {
     Ok(ended)
 }
 
-/// Serves one client.
-pub(super) fn serve(connection: Connection) -> Result<Ended, String> {
+/// Serves one client over any connection.
+///
+/// # Errors
+/// As [`run`].
+pub fn serve(connection: Connection) -> Result<Ended, String> {
     let (id, params) = connection.initialize_start().map_err(|error| error.to_string())?;
     let params: lsp::InitializeParams =
         serde_json::from_value(params).map_err(|error| format!("`initialize` cannot be read: {error}"))?;
@@ -305,6 +308,9 @@ impl Server {
             }
             Event::Panicked { uri, version, message } => {
                 self.log(format!("checking {uri} failed: {message}"));
+                if let Some(document) = self.documents.get_mut(&uri).filter(|document| document.version == version) {
+                    document.is_failed = true;
+                }
                 let (failed, kept) = std::mem::take(&mut self.waiting)
                     .into_iter()
                     .partition(|waiting| waiting.uri == uri && waiting.version == version);
@@ -333,12 +339,15 @@ impl Server {
     /// Sends what is said of every file, and that nothing is said of files of which something was.
     fn publish(&mut self) {
         let all = diagnostics::by_file(&self.documents);
-        for uri in self.shown.iter().filter(|uri| !all.contains_key(*uri)) {
-            let uri = lsp::Uri(uri.clone());
-            let nothing = lsp::PublishDiagnosticsParams { uri, version: None, diagnostics: Vec::new() };
+        // Of a text that is being checked, what was said stands until then.
+        let is_checked = |uri: &String| self.documents.get(uri).is_none_or(|document| document.current().is_some());
+        let (done, pending): (Vec<String>, Vec<String>) =
+            self.shown.iter().filter(|uri| !all.contains_key(*uri)).cloned().partition(is_checked);
+        for uri in done {
+            let nothing = lsp::PublishDiagnosticsParams { uri: lsp::Uri(uri), version: None, diagnostics: Vec::new() };
             self.notify::<lsp::PublishDiagnosticsNotification>(nothing);
         }
-        self.shown = all.keys().cloned().collect();
+        self.shown = all.keys().cloned().chain(pending).collect();
         for (uri, (version, diagnostics)) in all {
             let params = lsp::PublishDiagnosticsParams { uri: lsp::Uri(uri), version, diagnostics };
             self.notify::<lsp::PublishDiagnosticsNotification>(params);
@@ -376,7 +385,7 @@ impl Server {
         );
         let uri = request.params["textDocument"]["uri"].as_str().unwrap_or("").to_owned();
         match self.documents.get(&uri) {
-            Some(document) if waits && document.current().is_none() => {
+            Some(document) if waits && document.current().is_none() && !document.is_failed => {
                 let version = document.version;
                 self.waiting.push(Waiting { uri, version, request });
             }
@@ -460,7 +469,10 @@ impl Server {
             Method::TextDocumentFormatting => self.reply::<lsp::DocumentFormattingRequest>(request, |params| {
                 let document = self.document(&params.text_document)?;
                 // A text with mistakes is left alone; they are shown already.
-                let formatted = format(0, &document.text).ok()?;
+                let mut formatted = format(0, &document.text).ok()?;
+                if document.text.contains("\r\n") {
+                    formatted = formatted.replace('\n', "\r\n");
+                }
                 Some(document.edit_to(&formatted).into_iter().collect())
             }),
             _ => {

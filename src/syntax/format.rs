@@ -7,6 +7,8 @@
 mod doc;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::repository_pipelines;
 
 use rowan::{NodeOrToken, TextSize};
 

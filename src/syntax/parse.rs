@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 128;
 const MAX_PAIR_DEPTH: usize = 8 * MAX_DEPTH;
 
 /// A pipeline is a few kilobytes; a text beyond this is some other file given by mistake.
-const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// What a text is read as.
 #[derive(Clone, Copy)]
@@ -34,7 +34,8 @@ pub(super) enum Entry {
 /// The tree of a text and what is wrong with its syntax.
 pub(super) fn build_tree(file: u16, text: &str, entry: Entry) -> (GreenNode, Vec<Diagnostic>) {
     if text.len() > MAX_BYTES {
-        let message = format!("file of {} MiB, expected at most {} MiB", text.len() >> 20, MAX_BYTES >> 20);
+        let found = text.len() as f64 / f64::from(1 << 20);
+        let message = format!("file of {found:.1} MiB, expected at most {} MiB", MAX_BYTES >> 20);
         let diagnostic = Diagnostic::error(TOO_LARGE, Span::new(file, 0, 0), message)
             .help("a pipeline is text; data files are named with a source such as `idx(\"path\")`");
         return (unread(text), vec![diagnostic]);

@@ -415,7 +415,11 @@ fn texts_are_formatted_folded_and_outlined() {
     assert_eq!(tokens["data"].as_array().unwrap().len() % 5, 0);
 
     client.replace(2, "model {");
-    assert_eq!(client.request("textDocument/formatting", params), Value::Null);
+    assert_eq!(client.request("textDocument/formatting", params.clone()), Value::Null);
+    // Line ends of either kind stay.
+    client.replace(3, "loss=mse\r\n");
+    let edits = client.request("textDocument/formatting", params);
+    assert_eq!(edits, json!([{ "range": range((0, 4), (0, 5)), "newText": " = " }]));
     client.end();
 }
 
