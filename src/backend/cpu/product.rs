@@ -329,7 +329,11 @@ unsafe fn inner_tile<V: Vector, const ROWS: usize>(p: &Inner<'_>, row: usize, co
             }
         }
         for (to, lanes) in tile.chunks_exact(STRIP * V::LANES).enumerate().take(last + 1 - column) {
-            let totals = V::totals(std::array::from_fn(|at| V::load(lanes.as_ptr().add(at * V::LANES))));
+            let mut vectors = [V::splat(0.0); STRIP];
+            for (at, vector) in vectors.iter_mut().enumerate() {
+                *vector = V::load(lanes.as_ptr().add(at * V::LANES));
+            }
+            let totals = V::totals(vectors);
             for (at, total) in totals.iter().enumerate().take(ROWS) {
                 let out = p.out.add((row + at) * p.out_row + column + to);
                 *out = if p.add { *out + *total } else { *total };

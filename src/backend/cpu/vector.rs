@@ -59,7 +59,10 @@ unsafe fn totals_of_eight(of: [__m256; 8]) -> [f32; 8] {
 unsafe fn transpose_by_eight(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
     // SAFETY: the caller's promise.
     unsafe {
-        let rows: [__m256; 8] = std::array::from_fn(|row| _mm256_loadu_ps(from.add(row * from_row)));
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for (at, row) in rows.iter_mut().enumerate() {
+            *row = _mm256_loadu_ps(from.add(at * from_row));
+        }
         let mut pairs = rows;
         for at in 0..4 {
             pairs[2 * at] = _mm256_unpacklo_ps(rows[2 * at], rows[2 * at + 1]);
@@ -132,10 +135,12 @@ impl Vector for __m512 {
     unsafe fn totals(of: [Self; 8]) -> [f32; 8] {
         // SAFETY: as above.
         unsafe {
-            totals_of_eight(of.map(|vector| {
-                let upper = _mm512_extractf32x8_ps::<1>(vector);
-                _mm256_add_ps(_mm512_castps512_ps256(vector), upper)
-            }))
+            // No closures here: they would be compiled without the instructions, and every call be one.
+            let mut halves = [_mm256_setzero_ps(); 8];
+            for (half, vector) in halves.iter_mut().zip(of) {
+                *half = _mm256_add_ps(_mm512_castps512_ps256(vector), _mm512_extractf32x8_ps::<1>(vector));
+            }
+            totals_of_eight(halves)
         }
     }
 
