@@ -120,7 +120,8 @@ fn junk_takes_time_in_proportion_to_its_size() {
     for text in junk(50_000) {
         let start = Instant::now();
         check_source(&text);
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?} for {:?}", start.elapsed(), &text[..8]);
+        // A second or two unoptimized; work that grew with the square of the size would take minutes.
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?} for {:?}", start.elapsed(), &text[..8]);
     }
 }
 
@@ -130,7 +131,7 @@ fn ten_megabytes_are_refused_at_once() {
         let start = Instant::now();
         let parse = parse(0, &text);
         assert_eq!(parse.diagnostics.first().map(|diagnostic| diagnostic.code), Some(TOO_LARGE));
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?} for {:?}", start.elapsed(), &text[..8]);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?} for {:?}", start.elapsed(), &text[..8]);
         assert_eq!(parse.syntax().text_range().len(), rowan::TextSize::of(&*text));
     }
 }
