@@ -78,7 +78,7 @@ fn samples() -> Vec<Sample> {
     add("E0122", good("    flatten", "    branch { { relu } { relu } }\n    flatten"));
     add("E0123", good("nnopt 1", "nnopt"));
     add("E0124", good("conv2d(4, kernel", "conv2d(4,, kernel"));
-    add("E0198", "a = 1\n".repeat(6 << 20));
+    add("E0198", "a = 1\n".repeat(1 << 18));
     add("E0199", format!("x = {}1", "(".repeat(129)));
     // Names, arguments, files.
     add("E0201", good("model {", "modle {"));
