@@ -6,10 +6,11 @@ use std::time::Instant;
 use nnoptc::backend::{DataBytes, Setup, cpu};
 use nnoptc::ir::graph::Init;
 use nnoptc::ir::{
-    Binary, ConvGeometry, DType, DataId, DataInfo, PoolGeometry, ReduceKind, StateId, StateInfo, StateKind, States,
-    Unary,
+    Binary, ConvGeometry, DType, DataId, DataInfo, PoolGeometry, StateId, StateInfo, StateKind, States, Unary,
 };
-use nnoptc::plan::{Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Reduction, Reg, Store};
+use nnoptc::plan::{
+    Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Reducer, Reduction, Reg, Store,
+};
 
 /// Kernels over states, timed together.
 struct Bench {
@@ -58,9 +59,9 @@ impl Bench {
         kept: usize,
         input: BufferRef,
         strides: &[usize],
-        kind: ReduceKind,
+        kind: Reducer,
     ) -> BufferRef {
-        let dtype = if kind == ReduceKind::ArgMax { DType::U32 } else { DType::F32 };
+        let dtype = if kind == Reducer::ArgMax { DType::U32 } else { DType::F32 };
         let output = self.state(shape[..kept].iter().product(), dtype);
         self.kernel(KernelKind::Reduce {
             shape: shape.to_vec(),
@@ -206,7 +207,7 @@ fn perceptron(name: &str, batch: usize, sizes: &[usize]) -> Bench {
     }
     let classes = sizes[n_layers];
     let logits = activations[n_layers];
-    let top = bench.reduce(&[batch, classes], 1, logits, &[classes, 1], ReduceKind::Max);
+    let top = bench.reduce(&[batch, classes], 1, logits, &[classes, 1], Reducer::Max);
     let exps = bench.floats(batch * classes);
     let shifted = vec![
         load(0, &[classes, 1]),
@@ -215,7 +216,7 @@ fn perceptron(name: &str, batch: usize, sizes: &[usize]) -> Bench {
         Instr::Unary(Unary::Exp, 2),
     ];
     bench.pointwise(&[batch, classes], &[logits, top], shifted, &[(3, exps)]);
-    let sums = bench.reduce(&[batch, classes], 1, exps, &[classes, 1], ReduceKind::Sum);
+    let sums = bench.reduce(&[batch, classes], 1, exps, &[classes, 1], Reducer::Sum);
     let labels = bench.state(batch, DType::U32);
     let mut grad = bench.floats(batch * classes);
     let instrs = vec![
@@ -232,7 +233,7 @@ fn perceptron(name: &str, batch: usize, sizes: &[usize]) -> Bench {
     bench.pointwise(&[batch, classes], &[exps, sums, labels], instrs, &[(8, grad)]);
     for layer in (0..n_layers).rev() {
         let (from, to) = (sizes[layer], sizes[layer + 1]);
-        let bias_grad = bench.reduce(&[to, batch], 1, grad, &[1, to], ReduceKind::Sum);
+        let bias_grad = bench.reduce(&[to, batch], 1, grad, &[1, to], Reducer::Sum);
         let weight_grad = bench.matmul([from, to, batch], true, false, activations[layer], grad);
         if layer > 0 {
             let input_grad = bench.matmul([batch, from, to], false, true, grad, weights[layer]);
@@ -382,7 +383,7 @@ fn main() {
         let mut bench = Bench::new(name);
         let n = shape.iter().product();
         let x = bench.floats(n);
-        bench.reduce(&shape, kept, x, &strides, ReduceKind::Sum);
+        bench.reduce(&shape, kept, x, &strides, Reducer::Sum);
         bench.bytes = 4 * n;
         bench.run();
     }

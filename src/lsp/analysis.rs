@@ -201,7 +201,7 @@ fn read_headers(job: &Job, cache: &HeaderCache) -> Option<Event> {
 fn measure_training(job: &Job, cache: &HeaderCache) -> Option<Event> {
     let headers = CachedHeaders { cache, read: None, is_complete: Cell::new(true) };
     let program: Program = compile_job(job, &headers).program?;
-    let memory = prepare(&program, Fusion { epilogues: true }).memory();
+    let memory = prepare(&program, Fusion { epilogues: true, ..Fusion::default() }).memory();
     Some(Event::Measured { uri: job.uri.clone(), version: job.version, memory })
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::Fusion;
 use super::epilogue::{self, in_step};
 use super::inline::{Inliner, identity};
-use super::kernel::{Body, Reg};
+use super::kernel::{Body, Reducer, Reg};
 use crate::ir::graph::count;
-use crate::ir::{Graph, Op, ReduceKind, Shape, StateId, Unary, Value};
+use crate::ir::{Binary, DType, Graph, Op, ReduceKind, Shape, StateId, Unary, Value};
 
 /// A kernel before its values have places.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(super) enum Work {
     /// Part of a concatenation: one operand, copied to where it begins along the axis.
     Part { shape: Shape, body: Body, result: Reg, axis: usize, start: usize },
     /// Reductions; the iteration space has the kept axes first.
-    Reduce { shape: Shape, kept: usize, body: Body, results: Vec<(ReduceKind, Reg)> },
+    Reduce { shape: Shape, kept: usize, body: Body, results: Vec<(Reducer, Reg)> },
     /// One operation that has a kernel family of its own.
     Single(Value),
     /// A product with an epilogue over its result; the group's first inputs are the product's operands, loads count
@@ -112,7 +112,7 @@ fn cost(op: &Op) -> u32 {
         Op::Unary(Unary::Negate | Unary::Abs | Unary::Relu | Unary::Floor | Unary::Sign | Unary::NonFinite) => 1,
         Op::Unary(Unary::Sqrt | Unary::Reciprocal) => 4,
         Op::Unary(_) => 10,
-        Op::Binary(crate::ir::Binary::Divide) => 3,
+        Op::Binary(Binary::Divide) => 3,
         Op::Binary(_) | Op::Select | Op::Cast => 1,
         Op::Pad { .. } | Op::GatherRows => 4,
         Op::SampleImage { .. } => 20,
@@ -214,6 +214,7 @@ impl<'a> Fuser<'a> {
                 continue;
             }
             match &node.op {
+                Op::Reduce { .. } if self.fusion.deviations && self.joins_its_mean(value) => {}
                 Op::Reduce { axes, .. } => {
                     let kept: Vec<usize> = (0..node.shape.len()).filter(|axis| !axes.contains(axis)).collect();
                     self.join_or_add(value, &[&kept[..], axes].concat(), Some(kept.len()));
@@ -246,7 +247,7 @@ impl<'a> Fuser<'a> {
                 }
                 _ => false,
             };
-            if !same_space {
+            if !same_space || has_deviations(&group.work) {
                 continue;
             }
             let outputs: Vec<Value> = group.outputs.iter().copied().chain([value]).collect();
@@ -276,6 +277,75 @@ impl<'a> Fuser<'a> {
         }
         let group = self.fused(&[value], axes, kept);
         self.groups.push(group.unwrap_or_else(|| unreachable!("a value can be computed alone")));
+    }
+
+    /// Lets the group that sums `x` compute `Σ(x − mean(x))²` as well, if that is what `value` is, and memory runs along
+    /// the axes.
+    fn joins_its_mean(&mut self, value: Value) -> bool {
+        let Some(sum) = self.mean_of_deviations(value) else { return false };
+        for group in &mut self.groups {
+            let Work::Reduce { results, .. } = &mut group.work else { continue };
+            let Some(at) = group.outputs.iter().position(|&output| output == sum) else { continue };
+            results.push((Reducer::SquaredDeviation, results[at].1));
+            group.outputs.push(value);
+            return true;
+        }
+        false
+    }
+
+    /// The sum of `x` if a value is the sum of squared deviations of `x` from its mean over the same axes.
+    fn mean_of_deviations(&self, value: Value) -> Option<Value> {
+        let (operand, axes) = self.sum(value)?;
+        let [deviation, again] = self.binary(operand, Binary::Multiply)?;
+        let [x, mean] = self.binary(deviation, Binary::Subtract).filter(|_| deviation == again)?;
+        let (sum, factor) = self.scaled(mean);
+        let (summed, own_axes) = self.sum(sum)?;
+        let shape = self.graph.shape(x);
+        let number = axes.iter().map(|&axis| shape[axis]).product::<usize>();
+        let last = (0..shape.len()).rfind(|&axis| shape[axis] != 1)?;
+        let is_mean = (summed, own_axes) == (x, axes) && factor as f32 == (1.0 / number as f64) as f32;
+        (is_mean && axes.contains(&last) && self.buffered[x.index()]).then_some(sum)
+    }
+
+    fn sum(&self, value: Value) -> Option<(Value, &'a [usize])> {
+        let node = self.graph.node(value);
+        match &node.op {
+            Op::Reduce { kind: ReduceKind::Sum, axes } if node.dtype == DType::F32 => Some((node.operands[0], axes)),
+            _ => None,
+        }
+    }
+
+    fn binary(&self, value: Value, function: Binary) -> Option<[Value; 2]> {
+        let node = self.graph.node(value);
+        (node.op == Op::Binary(function)).then(|| [node.operands[0], node.operands[1]])
+    }
+
+    /// A value without the broadcasts and constant factors around it, and their product.
+    fn scaled(&self, value: Value) -> (Value, f64) {
+        let node = self.graph.node(value);
+        match node.op {
+            Op::Broadcast => self.scaled(node.operands[0]),
+            Op::Reshape if self.is_thin_reshape(value) => self.scaled(node.operands[0]),
+            Op::Binary(Binary::Multiply) => {
+                let [a, b] = [0, 1].map(|at| (self.scaled(node.operands[at]), self.constant(node.operands[at])));
+                match (a, b) {
+                    ((_, Some(factor)), ((value, rest), None)) | (((value, rest), None), (_, Some(factor))) => {
+                        (value, rest * factor)
+                    }
+                    _ => (value, 1.0),
+                }
+            }
+            _ => (value, 1.0),
+        }
+    }
+
+    fn constant(&self, value: Value) -> Option<f64> {
+        let node = self.graph.node(value);
+        match node.op {
+            Op::Broadcast | Op::Reshape => self.constant(node.operands[0]),
+            Op::Constant(number) => Some(number),
+            _ => None,
+        }
     }
 
     /// Whether a value and an earlier group belong to the epilogues of different products, so that together they would
@@ -344,7 +414,9 @@ impl<'a> Fuser<'a> {
         for &output in outputs {
             let node = self.graph.node(output);
             match node.op {
-                Op::Reduce { kind, .. } => results.push((Some(kind), inliner.emit(node.operands[0], &index))),
+                Op::Reduce { kind, .. } => {
+                    results.push((Some(Reducer::from(kind)), inliner.emit(node.operands[0], &index)))
+                }
                 _ => results.push((None, inliner.compute(output, &index))),
             }
         }
@@ -433,6 +505,10 @@ impl<'a> Fuser<'a> {
         }
         Grouping { groups: ordered, alias, in_place }
     }
+}
+
+fn has_deviations(work: &Work) -> bool {
+    matches!(work, Work::Reduce { results, .. } if results.iter().any(|(kind, _)| *kind == Reducer::SquaredDeviation))
 }
 
 /// For each group, the groups whose results it reads.

@@ -1,5 +1,7 @@
 //! The interface between the compiler and its executors: kernel families over buffers.
 
+use std::ops::Range;
+
 use crate::ir::{Binary, ConvGeometry, DType, DataId, PoolGeometry, ReduceKind, Shape, StateId, Unary};
 
 /// Where a buffer lives.
@@ -145,13 +147,37 @@ pub struct Store {
     pub access: Access,
 }
 
+/// What a [`Reduction`] computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reducer {
+    /// [`ReduceKind::Sum`]
+    Sum,
+    /// [`ReduceKind::Max`]
+    Max,
+    /// [`ReduceKind::ArgMax`]
+    ArgMax,
+    /// `Σ(x − mean(x))²`, the mean over the same elements: what the graph computes by two sums, the second of which waits
+    /// for the first. Only where [`super::Fusion::deviations`] asks for it.
+    SquaredDeviation,
+}
+
+impl From<ReduceKind> for Reducer {
+    fn from(kind: ReduceKind) -> Reducer {
+        match kind {
+            ReduceKind::Sum => Reducer::Sum,
+            ReduceKind::Max => Reducer::Max,
+            ReduceKind::ArgMax => Reducer::ArgMax,
+        }
+    }
+}
+
 /// A register reduced over the inner part of the iteration space.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduction {
     /// The register; a float.
     pub reg: Reg,
     /// What is computed.
-    pub kind: ReduceKind,
+    pub kind: Reducer,
     /// One element for each position of the kept axes, in their order, dense.
     pub output: BufferRef,
 }
@@ -374,11 +400,29 @@ pub struct StepLayout {
     pub words: usize,
 }
 
+/// Kernels that follow each other and can run a few rows of the batch at a time, all of them for some rows before the
+/// next rows, so that what one writes is read from a cache by the next.
+///
+/// For rows `a..b`, each kernel reads, of what the chain writes, only those rows, and writes only them; sums over the
+/// batch are complete when all rows are done, and so are what epilogues of weights' gradients set. Buffers that the
+/// chain touches share no memory with each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Which kernels.
+    pub kernels: Range<usize>,
+    /// Rows of the batch.
+    pub rows: usize,
+    /// Bytes that the kernels touch for each row.
+    pub row_bytes: usize,
+}
+
 /// A step ready to run: kernels in order over one arena.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Kernels in order.
     pub kernels: Vec<Kernel>,
+    /// Those of them that can run by rows, in order; only if [`super::Fusion::chains`] asks for it.
+    pub chains: Vec<Chain>,
     /// Words of the arena.
     pub arena_words: usize,
     /// The step's inputs.

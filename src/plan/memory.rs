@@ -14,6 +14,12 @@ pub(super) struct Life {
 /// Buffers begin at multiples of so many words: a cache line.
 const ALIGNMENT: usize = 16;
 
+/// Offsets at which no two buffers share memory.
+pub(super) fn apart(lives: &[Life]) -> Vec<usize> {
+    let words = lives.iter().map(|life| life.words.next_multiple_of(ALIGNMENT));
+    words.scan(0, |end, words| Some(std::mem::replace(end, *end + words.max(ALIGNMENT)))).collect()
+}
+
 /// The offset of each buffer in words, and the words of the arena.
 ///
 /// Largest first, each at the lowest offset that is free for its whole life.

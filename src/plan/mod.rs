@@ -1,5 +1,6 @@
 //! From a graph to what a device runs: kernels in order, and a place in memory for everything.
 
+mod chain;
 mod epilogue;
 mod fuse;
 mod inline;
@@ -13,10 +14,11 @@ use std::collections::HashMap;
 
 use crate::ir::graph::count;
 use crate::ir::{Graph, Op, States, Value};
+pub use chain::row_axis;
 use fuse::{Group, Grouping, Work, dense_strides};
 pub use kernel::{
-    Access, Body, BufferRef, Epilogue, Instr, Kernel, KernelKind, Load, Output, Place, Plan, Reduction, Reg,
-    StepLayout, Store,
+    Access, Body, BufferRef, Chain, Epilogue, Instr, Kernel, KernelKind, Load, Output, Place, Plan, Reducer, Reduction,
+    Reg, StepLayout, Store,
 };
 use memory::Life;
 
@@ -34,12 +36,16 @@ pub struct Tensor {
 pub struct Fusion {
     /// Products and convolutions run an [`Epilogue`] on their result.
     pub epilogues: bool,
+    /// Reductions compute [`Reducer::SquaredDeviation`].
+    pub deviations: bool,
+    /// Kernels run in [`Chain`]s.
+    pub chains: bool,
 }
 
 /// Plans a graph that has been through the passes, for an executor that can fuse so much.
 pub fn plan(graph: &Graph, states: &States, fusion: Fusion) -> Plan {
     let grouping = fuse::group(graph, fusion);
-    Planner::new(graph, states, &grouping).plan()
+    Planner::new(graph, states, &grouping).plan(fusion)
 }
 
 struct Planner<'a> {
@@ -64,33 +70,53 @@ impl<'a> Planner<'a> {
         Planner { graph, states, grouping, places: HashMap::new(), step, offsets }
     }
 
-    fn plan(mut self) -> Plan {
-        let arena_words = self.place_all();
-        let mut kernels: Vec<Kernel> = self.grouping.groups.iter().map(|group| self.kernel(group)).collect();
-        // A sum over nothing or a copy onto itself leaves no work.
-        kernels.retain(|kernel| !matches!(&kernel.kind, KernelKind::Copy { from, to } if from.place == to.place));
-        Plan { kernels, arena_words, step: self.step, data: self.graph.data.clone() }
+    fn plan(mut self, fusion: Fusion) -> Plan {
+        let mut groups: Vec<&Group> = self.grouping.groups.iter().collect();
+        // Each buffer at a place of its own shows which kernels touch the same one.
+        self.place_all(&groups, &[], |lives| (memory::apart(lives), 0));
+        // A copy onto itself leaves no work.
+        groups.retain(|group| match self.kernel(group).kind {
+            KernelKind::Copy { from, to } => from.place != to.place,
+            _ => true,
+        });
+        let apart: Vec<Kernel> = groups.iter().map(|group| self.kernel(group)).collect();
+        let chains = if fusion.chains { chain::find(&apart) } else { Vec::new() };
+        let arena_words = self.place_all(&groups, &chains, memory::place);
+        let kernels = groups.iter().map(|group| self.kernel(group)).collect();
+        Plan { kernels, chains, arena_words, step: self.step, data: self.graph.data.clone() }
     }
 
-    fn place_all(&mut self) -> usize {
+    /// Gives every buffer that the groups make a place; gives the words of the arena.
+    fn place_all(
+        &mut self,
+        groups: &[&Group],
+        chains: &[Chain],
+        place: impl FnOnce(&[Life]) -> (Vec<usize>, usize),
+    ) -> usize {
+        // Nothing that a chain touches ends or begins inside it.
+        let whole = |index: usize| {
+            let chain = chains.iter().find(|chain| chain.kernels.contains(&index));
+            chain.map_or((index, index), |chain| (chain.kernels.start, chain.kernels.end - 1))
+        };
         let mut lives: Vec<(Value, Life)> = Vec::new();
         let mut at: HashMap<Value, usize> = HashMap::new();
-        for (index, group) in self.grouping.groups.iter().enumerate() {
+        for (index, group) in groups.iter().enumerate() {
+            let (first, last) = whole(index);
             for &output in &group.outputs {
                 if self.grouping.in_place.contains_key(&output) || at.contains_key(&output) {
                     continue;
                 }
                 at.insert(output, lives.len());
                 let words = count(self.graph.shape(output));
-                lives.push((output, Life { words, first: index, last: index }));
+                lives.push((output, Life { words, first, last }));
             }
             for touched in group.inputs.iter().chain(&group.outputs) {
                 if let Some(&position) = at.get(touched) {
-                    lives[position].1.last = index;
+                    lives[position].1.last = last;
                 }
             }
         }
-        let (offsets, words) = memory::place(&lives.iter().map(|(_, life)| *life).collect::<Vec<_>>());
+        let (offsets, words) = place(&lives.iter().map(|(_, life)| *life).collect::<Vec<_>>());
         for ((value, _), offset) in lives.iter().zip(offsets) {
             self.places.insert(*value, Place::Arena(offset));
         }
@@ -132,7 +158,7 @@ impl<'a> Planner<'a> {
                 KernelKind::Pointwise { shape: shape.clone(), inputs: inputs(), body: body.clone(), stores }
             }
             Work::Reduce { shape, kept, body, results } => {
-                let reduction = |(&output, &(kind, reg)): (&Value, &(crate::ir::ReduceKind, Reg))| Reduction {
+                let reduction = |(&output, &(kind, reg)): (&Value, &(Reducer, Reg))| Reduction {
                     reg,
                     kind,
                     output: self.buffer(output),

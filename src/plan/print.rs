@@ -1,6 +1,7 @@
 //! A plan as text, for `emit --stage plan`.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use super::{BufferRef, Instr, KernelKind, Output, Place, Plan};
 use crate::ir::{DType, States};
@@ -13,6 +14,11 @@ pub fn print(plan: &Plan, states: &States) -> String {
         writeln!(text, "{} kernels, arena {megabytes:.2} MiB, step row {} words", plan.kernels.len(), plan.step.words);
     for (name, offset, words, _) in &plan.step.inputs {
         let _ = writeln!(text, "  step.{offset}: {name} [{words}]");
+    }
+    for chain in &plan.chains {
+        let Range { start, end } = chain.kernels;
+        let kib = chain.row_bytes as f64 / 1024.0;
+        let _ = writeln!(text, "  kernels {start} to {} by {} rows of {kib:.1} KiB", end - 1, chain.rows);
     }
     for (index, kernel) in plan.kernels.iter().enumerate() {
         let show = |buffers: Vec<BufferRef>| {

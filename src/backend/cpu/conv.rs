@@ -1,6 +1,7 @@
 //! Convolutions and the gradients of their images: products whose right operand is the image, moved by each tap.
 
-use super::Job;
+use std::ops::Range;
+
 use super::conv_weight::WeightGrad;
 use super::depthwise::{Depthwise, DepthwiseKind};
 use super::epilogue::{Late, Output};
@@ -8,6 +9,7 @@ use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::{Fragments, Outer, STRIP, outer};
 use super::spread::Spread;
+use super::{Batch, Job};
 use crate::ir::ConvGeometry;
 
 /// Multiplications of a part.
@@ -18,7 +20,14 @@ const MAX_PARTS: usize = 16;
 const COPIED: usize = 2 * STRIP;
 
 /// `out = conv(x, weight)`
-pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+pub fn forward(
+    g: ConvGeometry,
+    x: Region,
+    weight: Region,
+    out: Output,
+    batch: Option<Batch>,
+    isa: Isa,
+) -> Box<dyn Job> {
     check(&g);
     x.expect_floats(images(&g), "the images of a convolution");
     weight.expect_floats(filters(&g), "the filters of a convolution");
@@ -50,6 +59,7 @@ pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Output, isa: Isa
         g.filters,
         g.output,
         [row, row * g.filters / g.groups],
+        batch,
         isa,
     ))
 }
@@ -58,7 +68,14 @@ pub fn forward(g: ConvGeometry, x: Region, weight: Region, out: Output, isa: Isa
 ///
 /// Pixels whose places have equal remainders of the stride see the same taps; each such set is a convolution of the
 /// gradient with those taps.
-pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+pub fn input_grad(
+    g: ConvGeometry,
+    weight: Region,
+    grad: Region,
+    out: Output,
+    batch: Option<Batch>,
+    isa: Isa,
+) -> Box<dyn Job> {
     check(&g);
     weight.expect_floats(filters(&g), "the filters of a convolution");
     grad.expect_floats(results(&g), "the gradient of a convolution's result");
@@ -116,11 +133,18 @@ pub fn input_grad(g: ConvGeometry, weight: Region, grad: Region, out: Output, is
         }
     }
     let strides = [n_taps, filters * channels * n_taps];
-    Box::new(Conv::new(&g, spread, passes, [grad, weight], out, g.channels, g.input, strides, isa))
+    Box::new(Conv::new(&g, spread, passes, [grad, weight], out, g.channels, g.input, strides, batch, isa))
 }
 
 /// The gradient of the filters.
-pub fn weight_grad(g: ConvGeometry, x: Region, grad: Region, out: Output, isa: Isa) -> Box<dyn Job> {
+pub fn weight_grad(
+    g: ConvGeometry,
+    x: Region,
+    grad: Region,
+    out: Output,
+    batch: Option<Batch>,
+    isa: Isa,
+) -> Box<dyn Job> {
     check(&g);
     x.expect_floats(images(&g), "the images of a convolution");
     grad.expect_floats(results(&g), "the gradient of a convolution's result");
@@ -129,7 +153,7 @@ pub fn weight_grad(g: ConvGeometry, x: Region, grad: Region, out: Output, isa: I
         let build = |out| Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa)) as Box<dyn Job>;
         return Late::build(out, filters(&g), build);
     }
-    Box::new(WeightGrad::new(g, x, grad, out, isa))
+    Box::new(WeightGrad::new(g, x, grad, out, batch, isa))
 }
 
 /// Whether groups have one channel and too few filters for tiles of a product.
@@ -222,6 +246,7 @@ struct Conv {
     weight_strides: [usize; 2],
     /// Images of a part.
     part: usize,
+    by_rows: bool,
 }
 
 impl Conv {
@@ -235,10 +260,12 @@ impl Conv {
         channels: usize,
         size: [usize; 2],
         weight_strides: [usize; 2],
+        rows: Option<Batch>,
         isa: Isa,
     ) -> Conv {
         let work = g.output_shape().iter().product::<usize>() * weight.len / g.filters;
         let part = g.batch.div_ceil((work / PART_WORK).clamp(1, MAX_PARTS));
+        let part = rows.map_or(part, |rows| rows.part);
         let (channels, plane) = (channels / g.groups, size[0] * size[1]);
         // No vector may go past the end of the last image.
         let in_place = spread.is_plain() && passes.iter().all(|pass| spread.run(pass.size).is_multiple_of(16));
@@ -280,6 +307,7 @@ impl Conv {
             plane,
             weight_strides,
             part,
+            by_rows: rows.is_some(),
         }
     }
 
@@ -434,9 +462,19 @@ impl Job for Conv {
             // SAFETY: this phase has one part.
             return unsafe { self.copy_filters() };
         }
+        let images = part * self.part..((part + 1) * self.part).min(self.batch);
+        // SAFETY: the caller's promise; parts have no image in common.
+        unsafe { self.run_rows(images, scratch) };
+    }
+
+    fn rows_phase(&self) -> Option<usize> {
+        self.by_rows.then_some(1)
+    }
+
+    unsafe fn run_rows(&self, images: Range<usize>, scratch: *mut u32) {
         let len = self.result();
-        // SAFETY: the caller's promise; parts have no image in common, and scratch memory holds what the epilogue needs,
-        // the result before it, and what an image takes.
+        // SAFETY: the caller's promise; scratch memory holds what the epilogue needs, the result before it, and what an
+        // image takes.
         unsafe {
             let results = scratch.add(self.out.scratch_words()).cast::<f32>();
             let rest = results.add(self.result_words());
@@ -444,7 +482,7 @@ impl Job for Conv {
                 Output::Buffer(_) => None,
                 Output::Epilogue(epilogue) => Some(epilogue.frame(scratch)),
             };
-            for image in part * self.part..((part + 1) * self.part).min(self.batch) {
+            for image in images {
                 let out = match &self.out {
                     Output::Buffer(out) => out.part_mut(image * len, len),
                     Output::Epilogue(_) => std::slice::from_raw_parts_mut(results, len),

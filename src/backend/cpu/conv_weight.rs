@@ -1,12 +1,14 @@
 //! The gradient of a convolution's filters: inner products of the result's gradient with the image, moved by each tap.
 
-use super::Job;
+use std::ops::Range;
+
 use super::conv::{shift, taps};
 use super::epilogue::Output;
 use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::{Inner, inner};
 use super::spread::Spread;
+use super::{Batch, Job};
 use crate::ir::ConvGeometry;
 
 /// Multiplications of a part.
@@ -43,11 +45,19 @@ pub struct WeightGrad {
     part: usize,
     /// The sums of each part; empty if the only part writes the result.
     sums: Words,
+    by_rows: bool,
 }
 
 impl WeightGrad {
     /// Binds a kernel whose buffers have the sizes of the geometry.
-    pub fn new(geometry: ConvGeometry, x: Region, grad: Region, out: Output, isa: Isa) -> WeightGrad {
+    pub fn new(
+        geometry: ConvGeometry,
+        x: Region,
+        grad: Region,
+        out: Output,
+        batch: Option<Batch>,
+        isa: Isa,
+    ) -> WeightGrad {
         let g = &geometry;
         let spread = Spread::of_images(g);
         let taps = taps(g);
@@ -61,8 +71,9 @@ impl WeightGrad {
         let len = g.weight_shape().iter().product::<usize>();
         let work = grad.len * len / g.filters;
         let part = g.batch.div_ceil((work / PART_WORK).clamp(1, MAX_PARTS));
+        let part = batch.map_or(part, |batch| batch.part);
         let parts = g.batch.div_ceil(part);
-        let is_direct = parts == 1 && matches!(out, Output::Buffer(_));
+        let is_direct = parts == 1 && batch.is_none() && matches!(out, Output::Buffer(_));
         let sums = Words::zeroed(if is_direct { 0 } else { parts * len });
         let together = (PIXELS / pixels).clamp(1, part);
         let rows = if in_place { height } else { 1 };
@@ -86,6 +97,7 @@ impl WeightGrad {
             part,
             sums,
             spread,
+            by_rows: batch.is_some(),
         }
     }
 
@@ -124,6 +136,17 @@ impl Job for WeightGrad {
             // SAFETY: the caller's promise.
             return unsafe { self.join(part, scratch) };
         }
+        let images = part * self.part..((part + 1) * self.part).min(self.geometry.batch);
+        // SAFETY: the caller's promise; each part has its own sums.
+        unsafe { self.run_rows(images, scratch) };
+    }
+
+    fn rows_phase(&self) -> Option<usize> {
+        self.by_rows.then_some(0)
+    }
+
+    unsafe fn run_rows(&self, rows: Range<usize>, scratch: *mut u32) {
+        let part = rows.start / self.part;
         let g = &self.geometry;
         let filters = self.filters();
         let source = self.spread.channels * g.input[0] * g.input[1];
@@ -141,10 +164,8 @@ impl Job for WeightGrad {
             let scratch = std::slice::from_raw_parts_mut(scratch.cast::<f32>(), self.scratch_words());
             let copied = if self.in_place { 0 } else { self.together * grad_len };
             let (grads, images) = scratch.split_at_mut(copied);
-            let start = part * self.part;
-            let end = (start + self.part).min(g.batch);
-            for first in (start..end).step_by(self.together) {
-                let pieces = self.together.min(end - first);
+            for first in rows.clone().step_by(self.together) {
+                let pieces = self.together.min(rows.end - first);
                 for group in 0..g.groups {
                     for piece in 0..pieces {
                         let at = (first + piece) * g.groups + group;
@@ -178,7 +199,7 @@ impl Job for WeightGrad {
                         length: if self.in_place { g.output[1] } else { self.pixels },
                         out: sums[group * filters * row..].as_mut_ptr(),
                         out_row: row,
-                        add: first > start,
+                        add: first > part * self.part,
                     };
                     inner(self.isa, &product);
                 }

@@ -1,25 +1,66 @@
 //! Reducing tiles to numbers, in a fixed order.
 
 use super::isa::{Arithmetic, for_each_isa};
-use crate::ir::ReduceKind;
+use crate::plan::Reducer;
 
 /// Sums that run beside each other.
 const LANES: usize = 64;
+
+/// The rule of plans that deviations keep.
+const ALONG_MEMORY: &str = "squared deviations are planned where memory runs along the reduced axes";
 
 /// A reduction under way.
 #[repr(C, align(64))]
 #[derive(Clone, Debug)]
 pub struct Fold {
     lanes: [f32; LANES],
-    /// Position of the largest; the value is the first lane.
+    /// Position of the largest, the value of which is the first lane; or how many elements there were, the mean and the
+    /// squared deviations of which are the first two.
     place: u32,
 }
 
+/// The mean and the squared deviations of elements.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moments {
+    /// How many.
+    pub count: usize,
+    /// Their mean.
+    pub mean: f32,
+    /// `Σ(x − mean)²`
+    pub deviations: f32,
+}
+
+impl Moments {
+    /// Those of both sets of elements (Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
+    /// Sample Variances", 1979).
+    pub fn joined(self, other: Moments) -> Moments {
+        let count = self.count + other.count;
+        if count == 0 {
+            return self;
+        }
+        let (own, others) = (self.count as f64, other.count as f64);
+        let apart = f64::from(other.mean) - f64::from(self.mean);
+        let between = apart * apart * own * others / count as f64;
+        Moments {
+            count,
+            mean: (f64::from(self.mean) + apart * others / count as f64) as f32,
+            deviations: (f64::from(self.deviations) + f64::from(other.deviations) + between) as f32,
+        }
+    }
+
+    #[inline(always)]
+    fn of(values: &[f32]) -> Moments {
+        let mean = row_of(values, 0.0, |x| x, |a, b| a + b) / values.len() as f32;
+        let deviations = row_of(values, 0.0, |x| (x - mean) * (x - mean), |a, b| a + b);
+        Moments { count: values.len(), mean, deviations }
+    }
+}
+
 /// What a reduction begins with.
-pub fn identity(kind: ReduceKind) -> f32 {
+pub fn identity(kind: Reducer) -> f32 {
     match kind {
-        ReduceKind::Sum => 0.0,
-        ReduceKind::Max | ReduceKind::ArgMax => f32::NEG_INFINITY,
+        Reducer::Sum | Reducer::SquaredDeviation => 0.0,
+        Reducer::Max | Reducer::ArgMax => f32::NEG_INFINITY,
     }
 }
 
@@ -37,17 +78,23 @@ fn beats(best: f32, x: f32) -> bool {
 
 impl Fold {
     /// A reduction of nothing.
-    pub fn new(kind: ReduceKind) -> Fold {
+    pub fn new(kind: Reducer) -> Fold {
         Fold { lanes: [identity(kind); LANES], place: 0 }
     }
 
     /// The bits of the result.
-    pub fn result(&self, kind: ReduceKind) -> u32 {
+    pub fn result(&self, kind: Reducer) -> u32 {
         match kind {
-            ReduceKind::Sum => tree(self.lanes, |a, b| a + b).to_bits(),
-            ReduceKind::Max => tree(self.lanes, larger).to_bits(),
-            ReduceKind::ArgMax => self.place,
+            Reducer::Sum => tree(self.lanes, |a, b| a + b).to_bits(),
+            Reducer::Max => tree(self.lanes, larger).to_bits(),
+            Reducer::ArgMax => self.place,
+            Reducer::SquaredDeviation => self.moments().deviations.to_bits(),
         }
+    }
+
+    /// What there is of squared deviations.
+    pub fn moments(&self) -> Moments {
+        Moments { count: self.place as usize, mean: self.lanes[0], deviations: self.lanes[1] }
     }
 }
 
@@ -65,16 +112,16 @@ fn tree(mut lanes: [f32; LANES], function: impl Fn(f32, f32) -> f32) -> f32 {
 }
 
 #[inline(always)]
-fn fill_lanes(lanes: &mut [f32; LANES], values: &[f32], function: impl Fn(f32, f32) -> f32) {
+fn fill_lanes(lanes: &mut [f32; LANES], values: &[f32], map: impl Fn(f32) -> f32, function: impl Fn(f32, f32) -> f32) {
     let mut current = *lanes;
     let mut blocks = values.chunks_exact(LANES);
     for block in &mut blocks {
         for lane in 0..LANES {
-            current[lane] = function(current[lane], block[lane]);
+            current[lane] = function(current[lane], map(block[lane]));
         }
     }
     for (lane, value) in current.iter_mut().zip(blocks.remainder()) {
-        *lane = function(*lane, *value);
+        *lane = function(*lane, map(*value));
     }
     *lanes = current;
 }
@@ -84,17 +131,21 @@ for_each_isa! {
     ///
     /// # Safety
     /// The processor has `isa`.
-    pub unsafe fn tile(kind: ReduceKind, fold: &mut Fold, values: &[f32], start: usize) = tile_body
+    pub unsafe fn tile(kind: Reducer, fold: &mut Fold, values: &[f32], start: usize) = tile_body
 }
 
 /// # Safety
 /// None of its own.
 #[inline(always)]
-unsafe fn tile_body<A: Arithmetic>(kind: ReduceKind, fold: &mut Fold, values: &[f32], start: usize) {
+unsafe fn tile_body<A: Arithmetic>(kind: Reducer, fold: &mut Fold, values: &[f32], start: usize) {
     match kind {
-        ReduceKind::Sum => fill_lanes(&mut fold.lanes, values, |a, b| a + b),
-        ReduceKind::Max => fill_lanes(&mut fold.lanes, values, larger),
-        ReduceKind::ArgMax => {
+        Reducer::Sum => fill_lanes(&mut fold.lanes, values, |x| x, |a, b| a + b),
+        Reducer::Max => fill_lanes(&mut fold.lanes, values, |x| x, larger),
+        Reducer::SquaredDeviation => {
+            let moments = fold.moments().joined(Moments::of(values));
+            (fold.lanes[0], fold.lanes[1], fold.place) = (moments.mean, moments.deviations, moments.count as u32);
+        }
+        Reducer::ArgMax => {
             for (at, value) in values.iter().enumerate() {
                 if beats(fold.lanes[0], *value) {
                     fold.lanes[0] = *value;
@@ -110,18 +161,19 @@ for_each_isa! {
     ///
     /// # Safety
     /// The processor has `isa`.
-    pub unsafe fn rows(kind: ReduceKind, values: &[f32], width: usize, to: &mut [u32]) = rows_body
+    pub unsafe fn rows(kind: Reducer, values: &[f32], width: usize, to: &mut [u32]) = rows_body
 }
 
 /// # Safety
 /// None of its own.
 #[inline(always)]
-unsafe fn rows_body<A: Arithmetic>(kind: ReduceKind, values: &[f32], width: usize, to: &mut [u32]) {
+unsafe fn rows_body<A: Arithmetic>(kind: Reducer, values: &[f32], width: usize, to: &mut [u32]) {
     for (row, to) in values.chunks_exact(width).zip(to) {
         *to = match kind {
-            ReduceKind::Sum => row_of(row, 0.0, |a, b| a + b).to_bits(),
-            ReduceKind::Max => row_of(row, f32::NEG_INFINITY, larger).to_bits(),
-            ReduceKind::ArgMax => {
+            Reducer::Sum => row_of(row, 0.0, |x| x, |a, b| a + b).to_bits(),
+            Reducer::Max => row_of(row, f32::NEG_INFINITY, |x| x, larger).to_bits(),
+            Reducer::SquaredDeviation => Moments::of(row).deviations.to_bits(),
+            Reducer::ArgMax => {
                 let mut best = (f32::NEG_INFINITY, 0);
                 for (at, value) in row.iter().enumerate() {
                     if beats(best.0, *value) {
@@ -135,22 +187,22 @@ unsafe fn rows_body<A: Arithmetic>(kind: ReduceKind, values: &[f32], width: usiz
 }
 
 #[inline(always)]
-fn row_of(row: &[f32], identity: f32, function: impl Fn(f32, f32) -> f32) -> f32 {
+fn row_of(row: &[f32], identity: f32, map: impl Fn(f32) -> f32, function: impl Fn(f32, f32) -> f32) -> f32 {
     const NARROW: usize = 8;
     if row.len() >= LANES {
         let mut lanes = [identity; LANES];
-        fill_lanes(&mut lanes, row, &function);
+        fill_lanes(&mut lanes, row, map, &function);
         return tree(lanes, function);
     }
     let mut lanes = [identity; NARROW];
     let mut blocks = row.chunks_exact(NARROW);
     for block in &mut blocks {
         for lane in 0..NARROW {
-            lanes[lane] = function(lanes[lane], block[lane]);
+            lanes[lane] = function(lanes[lane], map(block[lane]));
         }
     }
     for (lane, value) in lanes.iter_mut().zip(blocks.remainder()) {
-        *lane = function(*lane, *value);
+        *lane = function(*lane, map(*value));
     }
     let half: [f32; 4] = std::array::from_fn(|lane| function(lanes[lane], lanes[lane + 4]));
     function(function(half[0], half[2]), function(half[1], half[3]))
@@ -163,7 +215,7 @@ for_each_isa! {
     /// # Safety
     /// The processor has `isa`.
     pub unsafe fn add(
-        kind: ReduceKind,
+        kind: Reducer,
         values: &[f32],
         sums: &mut [f32],
         places: &mut [u32],
@@ -175,7 +227,7 @@ for_each_isa! {
 /// None of its own.
 #[inline(always)]
 unsafe fn add_body<A: Arithmetic>(
-    kind: ReduceKind,
+    kind: Reducer,
     values: &[f32],
     sums: &mut [f32],
     places: &mut [u32],
@@ -183,14 +235,14 @@ unsafe fn add_body<A: Arithmetic>(
 ) {
     if is_first {
         sums.fill(identity(kind));
-        if kind == ReduceKind::ArgMax {
+        if kind == Reducer::ArgMax {
             places.iter_mut().enumerate().for_each(|(idx, place)| *place = (at + idx / width) as u32);
         }
     }
     match kind {
-        ReduceKind::Sum => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += *value),
-        ReduceKind::Max => sums.iter_mut().zip(values).for_each(|(best, value)| *best = larger(*best, *value)),
-        ReduceKind::ArgMax => {
+        Reducer::Sum => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += *value),
+        Reducer::Max => sums.iter_mut().zip(values).for_each(|(best, value)| *best = larger(*best, *value)),
+        Reducer::ArgMax => {
             for (row, values) in values.chunks(width).enumerate() {
                 let from = row * width;
                 let best = sums[from..].iter_mut().zip(&mut places[from..]);
@@ -201,11 +253,12 @@ unsafe fn add_body<A: Arithmetic>(
                 }
             }
         }
+        Reducer::SquaredDeviation => unreachable!("{ALONG_MEMORY}"),
     }
 }
 
 /// Reduces rows of `to.len()` running results to one.
-pub fn halve(kind: ReduceKind, sums: &mut [f32], places: &mut [u32], to: &mut [u32]) {
+pub fn halve(kind: Reducer, sums: &mut [f32], places: &mut [u32], to: &mut [u32]) {
     let width = to.len();
     let mut rows = sums.len() / width;
     while rows > 1 {
@@ -214,29 +267,31 @@ pub fn halve(kind: ReduceKind, sums: &mut [f32], places: &mut [u32], to: &mut [u
         let (low_places, high_places) = places.split_at_mut(half * width);
         for (idx, value) in high[..(rows - half) * width].iter().enumerate() {
             match kind {
-                ReduceKind::Sum => low[idx] += *value,
-                ReduceKind::Max => low[idx] = larger(low[idx], *value),
-                ReduceKind::ArgMax => {
+                Reducer::Sum => low[idx] += *value,
+                Reducer::Max => low[idx] = larger(low[idx], *value),
+                Reducer::ArgMax => {
                     let place = high_places[idx];
                     let ties = *value == low[idx] || value.is_nan() && low[idx].is_nan();
                     if beats(low[idx], *value) || ties && place < low_places[idx] {
                         (low[idx], low_places[idx]) = (*value, place);
                     }
                 }
+                Reducer::SquaredDeviation => unreachable!("{ALONG_MEMORY}"),
             }
         }
         rows = half;
     }
     for (idx, to) in to.iter_mut().enumerate() {
-        *to = if kind == ReduceKind::ArgMax { places[idx] } else { sums[idx].to_bits() };
+        *to = if kind == Reducer::ArgMax { places[idx] } else { sums[idx].to_bits() };
     }
 }
 
 /// Adds the results of a part of a sum to those of the parts before it.
-pub fn combine(kind: ReduceKind, results: &mut [f32], partial: &[f32]) {
+pub fn combine(kind: Reducer, results: &mut [f32], partial: &[f32]) {
     match kind {
-        ReduceKind::Sum => results.iter_mut().zip(partial).for_each(|(sum, value)| *sum += *value),
-        ReduceKind::Max => results.iter_mut().zip(partial).for_each(|(best, value)| *best = larger(*best, *value)),
-        ReduceKind::ArgMax => unreachable!("positions are found in one part"),
+        Reducer::Sum => results.iter_mut().zip(partial).for_each(|(sum, value)| *sum += *value),
+        Reducer::Max => results.iter_mut().zip(partial).for_each(|(best, value)| *best = larger(*best, *value)),
+        Reducer::ArgMax => unreachable!("positions are found in one part"),
+        Reducer::SquaredDeviation => unreachable!("deviations are joined with their means"),
     }
 }

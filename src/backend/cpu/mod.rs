@@ -3,6 +3,7 @@
 //! Work is cut into parts by shapes alone, so results do not depend on the number of threads. While steps run,
 //! nothing is allocated here and no lock is taken.
 
+mod chain;
 mod conv;
 mod conv_weight;
 mod depthwise;
@@ -25,6 +26,8 @@ mod tests;
 mod tile;
 mod vector;
 
+use std::ops::Range;
+
 use super::{BackendError, Session, Setup};
 use crate::ir::StateId;
 use crate::plan::{self, BufferRef, Fusion, Kernel, KernelKind, Plan, Store};
@@ -38,7 +41,7 @@ use pooling::{PoolKind, Pooling};
 use reduce::Reduce;
 
 /// What plans for this executor may fuse.
-pub const FUSION: Fusion = Fusion { epilogues: true };
+pub const FUSION: Fusion = Fusion { epilogues: true, deviations: true, chains: true };
 
 /// A kernel ready to run, in parts that do not depend on each other.
 trait Job: Send + Sync {
@@ -59,6 +62,29 @@ trait Job: Send + Sync {
     /// `scratch` has [`Job::scratch_words`] words, aligned to 64 bytes, for this part alone; each part below
     /// [`Job::parts`] is run once, and nothing else uses the session's memory meanwhile.
     unsafe fn run_part(&self, phase: usize, part: usize, scratch: *mut u32);
+
+    /// The phase that can run by rows of the [`Batch`] that the kernel was made for, if it can.
+    fn rows_phase(&self) -> Option<usize> {
+        None
+    }
+
+    /// Runs that phase for some rows of one part of the batch.
+    ///
+    /// # Safety
+    /// As [`Job::run_part`]: the rows of a part come in order, and no other thread has rows of this part.
+    unsafe fn run_rows(&self, rows: Range<usize>, scratch: *mut u32) {
+        let _ = scratch;
+        unreachable!("only kernels with a phase for them run rows, not {rows:?}");
+    }
+}
+
+/// How the rows of a batch are cut into parts that threads take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Batch {
+    /// All rows.
+    rows: usize,
+    /// Those of a part; the last may have fewer.
+    part: usize,
 }
 
 /// Opens a session on the processor, with all its threads or as many as given.
@@ -73,7 +99,7 @@ pub fn open(setup: &Setup, threads: Option<usize>) -> Result<Box<dyn Session>, B
     let jobs: Vec<Vec<Box<dyn Job>>> = (setup.plans.iter().enumerate())
         .map(|(idx, plan)| {
             let bind = |buffer: &BufferRef| memory.bind(idx, plan, buffer);
-            plan.kernels.iter().map(|kernel| compile(kernel, &bind, isa)).collect()
+            chain::compile(plan, &bind, isa)
         })
         .collect();
     let words = jobs.iter().flatten().map(|job| job.scratch_words()).max().unwrap_or(0);
@@ -146,7 +172,8 @@ impl Session for CpuSession {
     }
 }
 
-fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Box<dyn Job> {
+/// Makes a kernel ready, by rows of a batch if one is given and its family can.
+fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, batch: Option<Batch>, isa: Isa) -> Box<dyn Job> {
     let bind_all = |inputs: &[BufferRef]| inputs.iter().map(bind).collect::<Vec<Region>>();
     let bind_stores =
         |stores: &[Store]| stores.iter().map(|store| (store.clone(), bind(&store.output))).collect::<Vec<_>>();
@@ -159,36 +186,36 @@ fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Bo
     };
     match &kernel.kind {
         KernelKind::Pointwise { shape, inputs, body, stores } => {
-            Box::new(Pointwise::new(shape, &bind_all(inputs), body, &bind_stores(stores), isa))
+            Box::new(Pointwise::new(shape, &bind_all(inputs), body, &bind_stores(stores), batch, isa))
         }
         KernelKind::Reduce { shape, kept, inputs, body, reductions } => {
             let reductions: Vec<_> = reductions.iter().map(|it| (it.clone(), bind(&it.output))).collect();
-            Box::new(Reduce::new(shape, *kept, &bind_all(inputs), body, &reductions, isa))
+            Box::new(Reduce::new(shape, *kept, &bind_all(inputs), body, &reductions, batch, isa))
         }
         KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
             let operands = [bind(a), bind(b)];
             Box::new(MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, operands, result(out), isa))
         }
         KernelKind::Conv2d { geometry, x, weight, out } => {
-            conv::forward(*geometry, bind(x), bind(weight), result(out), isa)
+            conv::forward(*geometry, bind(x), bind(weight), result(out), batch, isa)
         }
         KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
-            conv::input_grad(*geometry, bind(weight), bind(grad), result(out), isa)
+            conv::input_grad(*geometry, bind(weight), bind(grad), result(out), batch, isa)
         }
         KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
-            conv::weight_grad(*geometry, bind(x), bind(grad), result(out), isa)
+            conv::weight_grad(*geometry, bind(x), bind(grad), result(out), batch, isa)
         }
         KernelKind::MaxPool { geometry, x, out } => {
-            Box::new(Pooling::new(PoolKind::Max, *geometry, Some(bind(x)), None, bind(out), isa))
+            Box::new(Pooling::new(PoolKind::Max, *geometry, Some(bind(x)), None, bind(out), batch, isa))
         }
         KernelKind::MaxPoolGrad { geometry, x, grad, out } => {
-            Box::new(Pooling::new(PoolKind::MaxGrad, *geometry, Some(bind(x)), Some(bind(grad)), bind(out), isa))
+            Box::new(Pooling::new(PoolKind::MaxGrad, *geometry, Some(bind(x)), Some(bind(grad)), bind(out), batch, isa))
         }
         KernelKind::AvgPool { geometry, x, out } => {
-            Box::new(Pooling::new(PoolKind::Average, *geometry, Some(bind(x)), None, bind(out), isa))
+            Box::new(Pooling::new(PoolKind::Average, *geometry, Some(bind(x)), None, bind(out), batch, isa))
         }
         KernelKind::AvgPoolGrad { geometry, grad, out } => {
-            Box::new(Pooling::new(PoolKind::AverageGrad, *geometry, None, Some(bind(grad)), bind(out), isa))
+            Box::new(Pooling::new(PoolKind::AverageGrad, *geometry, None, Some(bind(grad)), bind(out), batch, isa))
         }
         KernelKind::Copy { from, to } => Box::new(Pointwise::copy(bind(from), bind(to), isa)),
     }

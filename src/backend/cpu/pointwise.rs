@@ -1,11 +1,13 @@
 //! Kernels that compute every element by itself, and plain copies.
 
-use super::Job;
+use std::ops::Range;
+
 use super::isa::Isa;
 use super::memory::Region;
 use super::program::Space;
 use super::switch::Switch;
 use super::tile::Frame;
+use super::{Batch, Job};
 use crate::ir::DType;
 use crate::plan::{Access, Body, Instr, Load, Store};
 
@@ -19,11 +21,20 @@ pub struct Pointwise {
     program: Switch,
     isa: Isa,
     part: usize,
+    /// Positions of a row of the batch, if it runs by rows.
+    row: Option<usize>,
 }
 
 impl Pointwise {
     /// Compiles a kernel.
-    pub fn new(shape: &[usize], inputs: &[Region], body: &Body, stores: &[(Store, Region)], isa: Isa) -> Pointwise {
+    pub fn new(
+        shape: &[usize],
+        inputs: &[Region],
+        body: &Body,
+        stores: &[(Store, Region)],
+        batch: Option<Batch>,
+        isa: Isa,
+    ) -> Pointwise {
         let space = Space { shape, order: (0..shape.len()).collect(), groups: vec![0; shape.len()] };
         let switch = Switch::compile(&space, inputs, body, stores);
         let program = switch.usual();
@@ -32,7 +43,10 @@ impl Pointwise {
         // Whole rows, or else whole cache lines, so that no two threads write to one.
         let unit = if program.by_rows && program.dims.len() > 1 { program.inner() } else { 64 };
         let part = positions.div_ceil(parts).next_multiple_of(unit);
-        Pointwise { program: switch, isa, part }
+        // The rows are the first axis.
+        let row = batch.map(|batch| positions / batch.rows);
+        let part = batch.map_or(part, |batch| batch.part * (positions / batch.rows));
+        Pointwise { program: switch, isa, part, row }
     }
 
     /// A copy of words.
@@ -42,7 +56,7 @@ impl Pointwise {
         let access = || Access { strides: vec![1], ..Access::default() };
         let body = Body { instrs: vec![Instr::Load(Load { input: 0, access: access() })] };
         let output = crate::plan::BufferRef { place: crate::plan::Place::Arena(0), len: to.len, dtype: to.dtype };
-        Pointwise::new(&[from.len], &[from], &body, &[(Store { reg: 0, output, access: access() }, to)], isa)
+        Pointwise::new(&[from.len], &[from], &body, &[(Store { reg: 0, output, access: access() }, to)], None, isa)
     }
 }
 
@@ -60,5 +74,18 @@ impl Job for Pointwise {
         let len = self.part.min(self.program.usual().positions() - start);
         // SAFETY: the caller's promise; parts have no position in common.
         unsafe { Frame::new(self.program.choose(), self.isa, scratch).run(start, len, std::ptr::null()) };
+    }
+
+    fn rows_phase(&self) -> Option<usize> {
+        self.row.map(|_| 0)
+    }
+
+    unsafe fn run_rows(&self, rows: Range<usize>, scratch: *mut u32) {
+        let row = self.row.unwrap_or_else(|| unreachable!("it has rows"));
+        // SAFETY: the caller's promise.
+        unsafe {
+            let frame = Frame::new(self.program.choose(), self.isa, scratch);
+            frame.run(rows.start * row, rows.len() * row, std::ptr::null());
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::Job;
 use super::isa::{Arithmetic, Isa, for_each_isa};
 use super::memory::Region;
+use super::{Batch, Job};
 use crate::ir::PoolGeometry;
 
 /// Elements of a part.
@@ -34,6 +34,8 @@ pub struct Pooling {
     out: Region,
     isa: Isa,
     part: usize,
+    /// Planes of a row of the batch, if it runs by rows.
+    row: Option<usize>,
 }
 
 impl Pooling {
@@ -44,6 +46,7 @@ impl Pooling {
         x: Option<Region>,
         grad: Option<Region>,
         out: Region,
+        batch: Option<Batch>,
         isa: Isa,
     ) -> Pooling {
         let g = &geometry;
@@ -59,7 +62,9 @@ impl Pooling {
         assert_eq!(kind != PoolKind::AverageGrad, x.is_some(), "all but the gradient of the mean need the image");
         out.expect_floats(if is_gradient { inputs } else { outputs }, "the result of a pool");
         let parts = (inputs / PART_ELEMENTS).clamp(1, MAX_PARTS);
-        Pooling { kind, geometry, x, grad, out, isa, part: g.planes.div_ceil(parts) }
+        let row = batch.map(|batch| g.planes / batch.rows);
+        let part = batch.map_or(g.planes.div_ceil(parts), |batch| batch.part * (g.planes / batch.rows));
+        Pooling { kind, geometry, x, grad, out, isa, part, row }
     }
 }
 
@@ -73,11 +78,32 @@ impl Job for Pooling {
     }
 
     unsafe fn run_part(&self, _phase: usize, part: usize, _scratch: *mut u32) {
+        let planes = part * self.part..((part + 1) * self.part).min(self.geometry.planes);
+        // SAFETY: the caller's promise; each plane belongs to one part.
+        unsafe { self.planes(planes) };
+    }
+
+    fn rows_phase(&self) -> Option<usize> {
+        self.row.map(|_| 0)
+    }
+
+    unsafe fn run_rows(&self, rows: Range<usize>, _scratch: *mut u32) {
+        let row = self.row.unwrap_or_else(|| unreachable!("it has rows"));
+        // SAFETY: the caller's promise.
+        unsafe { self.planes(rows.start * row..rows.end * row) };
+    }
+}
+
+impl Pooling {
+    /// Pools some planes.
+    ///
+    /// # Safety
+    /// As [`Job::run_part`]; the planes are this thread's.
+    unsafe fn planes(&self, planes: Range<usize>) {
         let g = &self.geometry;
         let (inputs, outputs) = (g.input[0] * g.input[1], g.output[0] * g.output[1]);
-        let planes = part * self.part..((part + 1) * self.part).min(g.planes);
         for plane in planes {
-            // SAFETY: no one writes to operands while a kernel runs, and each plane belongs to one part.
+            // SAFETY: no one writes to operands while a kernel runs, and the planes are this thread's.
             unsafe {
                 let x = self.x.map_or(&[][..], |x| &x.slice()[plane * inputs..][..inputs]);
                 let grad = self.grad.map_or(&[][..], |grad| &grad.slice()[plane * outputs..][..outputs]);

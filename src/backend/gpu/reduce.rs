@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
+use crate::ir::DType;
 use crate::ir::graph::count;
-use crate::ir::{DType, ReduceKind};
-use crate::plan::{Access, Body, BufferRef, Instr, Load, Place, Reduction};
+use crate::plan::{Access, Body, BufferRef, Instr, Load, Place, Reducer, Reduction};
 
 use super::body;
 use super::launch::{Launch, Lowered, MAX_TRIPS, Target};
@@ -32,7 +32,7 @@ pub(super) fn lower(
     reductions: &[Reduction],
 ) -> Result<Lowered, String> {
     let (kept_count, reduced_count) = (count(&shape[..kept]), count(&shape[kept..]));
-    let places = reductions.iter().any(|reduction| reduction.kind == ReduceKind::ArgMax);
+    let places = reductions.iter().any(|reduction| reduction.kind == Reducer::ArgMax);
     let division = divide(target, kept_count, reduced_count, places)?;
     let Division::Groups(chunks @ 2..) = division else {
         return Ok(Lowered::one(stage(target, shape, kept, inputs, body, reductions, division)));
@@ -99,8 +99,8 @@ fn stage(
     for (index, reduction) in reductions.iter().enumerate() {
         source.writer(&format!("o{index}"), &reduction.output);
         match reduction.kind {
-            ReduceKind::Sum => {}
-            ReduceKind::Max | ReduceKind::ArgMax => source.library(Library::Bits),
+            Reducer::Sum | Reducer::SquaredDeviation => {}
+            Reducer::Max | Reducer::ArgMax => source.library(Library::Bits),
         }
     }
     let kept_axes = body::positions(&space.shape, 0..space.kept, "k", "    ");
@@ -151,19 +151,20 @@ fn accumulators(reductions: &[Reduction]) -> (String, String, String) {
     let (mut begin, mut steps, mut finish) = (String::new(), String::new(), String::new());
     for (index, Reduction { reg, kind, .. }) in reductions.iter().enumerate() {
         let written = match kind {
-            ReduceKind::Sum => writeln!(begin, "    var sum_{index} = 0.0;")
+            Reducer::Sum => writeln!(begin, "    var sum_{index} = 0.0;")
                 .and(writeln!(steps, "        sum_{index} += r{reg};"))
                 .and(writeln!(finish, "    let total_{index} = tree_sum(lane, sum_{index});")),
-            ReduceKind::Max => writeln!(begin, "    var sum_{index} = from_bits(0xff800000u);")
+            Reducer::Max => writeln!(begin, "    var sum_{index} = from_bits(0xff800000u);")
                 .and(writeln!(steps, "        sum_{index} = larger(sum_{index}, r{reg});"))
                 .and(writeln!(finish, "    let total_{index} = tree_max(lane, sum_{index});")),
-            ReduceKind::ArgMax => writeln!(begin, "    var key_{index} = 0u;\n    var sum_{index} = 0u;")
+            Reducer::ArgMax => writeln!(begin, "    var key_{index} = 0u;\n    var sum_{index} = 0u;")
                 .and(writeln!(
                     steps,
                     "        if (order_key(r{reg}) > key_{index}) {{\n            \
                      key_{index} = order_key(r{reg});\n            sum_{index} = r;\n        }}"
                 ))
                 .and(writeln!(finish, "    let total_{index} = tree_place(lane, key_{index}, sum_{index});")),
+            Reducer::SquaredDeviation => unreachable!("squared deviations are planned only where they are asked for"),
         };
         written.expect("a string can be written to");
     }

@@ -1,8 +1,8 @@
 //! Reductions over every choice of axes.
 
 use super::*;
-use crate::ir::{Binary, ReduceKind};
-use crate::plan::{Body, Reduction};
+use crate::ir::Binary;
+use crate::plan::{Body, Reducer, Reduction};
 
 /// Reduces `x·y + 1` of two random operands over the axes from `kept` on, with axes stored in the order given.
 fn check_reduce(random: &mut Sequence, shape: &[usize], kept: usize, order: &[usize]) {
@@ -29,9 +29,9 @@ fn check_reduce(random: &mut Sequence, shape: &[usize], kept: usize, order: &[us
     let n_kept = count(&shape[..kept]);
     let outputs = [case.result(n_kept, DType::F32), case.result(n_kept, DType::F32), case.result(n_kept, DType::F32)];
     let reductions = vec![
-        Reduction { reg: 4, kind: ReduceKind::Sum, output: outputs[0] },
-        Reduction { reg: 0, kind: ReduceKind::Max, output: outputs[1] },
-        Reduction { reg: 3, kind: ReduceKind::Sum, output: outputs[2] },
+        Reduction { reg: 4, kind: Reducer::Sum, output: outputs[0] },
+        Reduction { reg: 0, kind: Reducer::Max, output: outputs[1] },
+        Reduction { reg: 3, kind: Reducer::Sum, output: outputs[2] },
     ];
     let (inputs, body) = (inputs.to_vec(), Body { instrs });
     case.kernel(KernelKind::Reduce { shape: shape.to_vec(), kept, inputs, body, reductions });
@@ -99,7 +99,7 @@ fn arg_max(x: &[f32], shape: &[usize], strides: &[usize]) -> Vec<u32> {
         kept: shape.len() - 1,
         inputs: vec![input],
         body: Body { instrs: vec![load(0, strides)] },
-        reductions: vec![Reduction { reg: 0, kind: ReduceKind::ArgMax, output }],
+        reductions: vec![Reduction { reg: 0, kind: Reducer::ArgMax, output }],
     });
     case.run(output)
 }
@@ -132,7 +132,7 @@ fn the_largest_with_nan_is_nan() {
             kept: 0,
             inputs: vec![input],
             body: Body { instrs: vec![load(0, &[1])] },
-            reductions: vec![Reduction { reg: 0, kind: ReduceKind::Max, output }],
+            reductions: vec![Reduction { reg: 0, kind: Reducer::Max, output }],
         });
         assert!(case.run_floats(output)[0].is_nan());
     }

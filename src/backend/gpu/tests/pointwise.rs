@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::ir::graph::count;
-use crate::ir::{Binary, ReduceKind, Unary};
-use crate::plan::{Access, Body, Instr, Load, Reduction, Store};
+use crate::ir::{Binary, Unary};
+use crate::plan::{Access, Body, Instr, Load, Reducer, Reduction, Store};
 
 /// Row-major strides.
 fn dense(shape: &[usize]) -> Access {
@@ -313,7 +313,7 @@ fn random_spaces_and_bodies() {
         } else {
             let kept = bench.below(rank + 1);
             let len = count(&shape[..kept]);
-            let reductions = [ReduceKind::Sum, ReduceKind::Max]
+            let reductions = [Reducer::Sum, Reducer::Max]
                 .map(|kind| Reduction { reg, kind, output: bench.out(len, DType::F32) })
                 .to_vec();
             bench.kernel(KernelKind::Reduce { shape, kept, inputs, body, reductions });

@@ -1,9 +1,9 @@
 //! Reductions of all shapes, in every division of the work.
 
 use super::*;
+use crate::ir::Unary;
 use crate::ir::graph::count;
-use crate::ir::{ReduceKind, Unary};
-use crate::plan::{Access, Body, Instr, Load, Reduction};
+use crate::plan::{Access, Body, Instr, Load, Reducer, Reduction};
 
 /// Sum, sum of absolute values, maximum, and, along one axis, the place of the maximum.
 fn reduce(bench: &mut Bench, sizes: &[usize], kept_axes: &[usize], input: BufferRef) {
@@ -14,11 +14,11 @@ fn reduce(bench: &mut Bench, sizes: &[usize], kept_axes: &[usize], input: Buffer
     let body = Body { instrs: vec![Instr::Load(load), Instr::Unary(Unary::Abs, 0)] };
     let len = kept_axes.iter().map(|axis| sizes[*axis]).product();
     let mut reductions = vec![
-        Reduction { reg: 0, kind: ReduceKind::Max, output: bench.out(len, DType::F32) },
-        Reduction { reg: 1, kind: ReduceKind::Sum, output: bench.out(len, DType::F32) },
+        Reduction { reg: 0, kind: Reducer::Max, output: bench.out(len, DType::F32) },
+        Reduction { reg: 1, kind: Reducer::Sum, output: bench.out(len, DType::F32) },
     ];
     if reduced.len() == 1 {
-        reductions.push(Reduction { reg: 0, kind: ReduceKind::ArgMax, output: bench.out(len, DType::U32) });
+        reductions.push(Reduction { reg: 0, kind: Reducer::ArgMax, output: bench.out(len, DType::U32) });
     }
     bench.kernel(KernelKind::Reduce {
         shape: order.iter().map(|axis| sizes[*axis]).collect(),
@@ -76,8 +76,8 @@ fn in_two_stages() {
         let body = Body { instrs: vec![Instr::Load(load), Instr::Unary(Unary::Exp, 0)] };
         let len = kept.iter().map(|axis: &usize| sizes[*axis]).product();
         let reductions = vec![
-            Reduction { reg: 1, kind: ReduceKind::Sum, output: bench.out(len, DType::F32) },
-            Reduction { reg: 0, kind: ReduceKind::Max, output: bench.out(len, DType::F32) },
+            Reduction { reg: 1, kind: Reducer::Sum, output: bench.out(len, DType::F32) },
+            Reduction { reg: 0, kind: Reducer::Max, output: bench.out(len, DType::F32) },
         ];
         let shape = order.iter().map(|axis| sizes[*axis]).collect();
         bench.kernel(KernelKind::Reduce { shape, kept: kept.len(), inputs: vec![input], body, reductions });
@@ -111,7 +111,7 @@ fn nan_is_the_largest_and_the_first_of_equals_wins() {
     // The sums of infinities are not the point here.
     for kernel in &mut bench.kernels {
         if let KernelKind::Reduce { reductions, .. } = &mut kernel.kind {
-            reductions.retain(|reduction| reduction.kind != ReduceKind::Sum);
+            reductions.retain(|reduction| reduction.kind != Reducer::Sum);
         }
     }
     bench.check();

@@ -2,8 +2,8 @@
 
 use crate::ir::graph::count;
 use crate::ir::random::uniform;
-use crate::ir::{Binary, ConvGeometry, DType, PoolGeometry, ReduceKind, Unary};
-use crate::plan::{Access, Body, BufferRef, Epilogue, Instr, KernelKind, Output, Store};
+use crate::ir::{Binary, ConvGeometry, DType, PoolGeometry, Unary};
+use crate::plan::{Access, Body, BufferRef, Epilogue, Instr, KernelKind, Output, Reducer, Store};
 
 /// An element of a buffer; words are whole numbers.
 type Read<'a> = &'a dyn Fn(&BufferRef, usize) -> f64;
@@ -22,9 +22,9 @@ pub(super) fn run(kind: &KernelKind, read: Read) -> Vec<(BufferRef, Vec<f64>)> {
                 for (reduction, (_, values)) in reductions.iter().zip(&mut outputs) {
                     let column = rows.iter().map(|row| row[usize::from(reduction.reg)]);
                     values[k] = match reduction.kind {
-                        ReduceKind::Sum => column.sum(),
-                        ReduceKind::Max => largest(column).1,
-                        ReduceKind::ArgMax => largest(column).0 as f64,
+                        Reducer::Sum => column.sum(),
+                        Reducer::Max => largest(column).1,
+                        Reducer::ArgMax => largest(column).0 as f64,
                     };
                 }
             }

@@ -4,8 +4,8 @@ use super::*;
 use crate::backend::gpu::dispatch::{Dispatch, dispatches};
 use crate::backend::gpu::launch::{Target, lower};
 use crate::backend::gpu::pipelines::validate;
-use crate::ir::{Binary, ConvGeometry, DataId, DataInfo, PoolGeometry, ReduceKind, Unary};
-use crate::plan::{Access, Body, Instr, Load, Reduction, Store};
+use crate::ir::{Binary, ConvGeometry, DataId, DataInfo, PoolGeometry, Unary};
+use crate::plan::{Access, Body, Instr, Load, Reducer, Reduction, Store};
 
 fn at(offset: usize, len: usize) -> BufferRef {
     BufferRef { place: Place::Arena(offset), len, dtype: DType::F32 }
@@ -46,11 +46,11 @@ fn every_family() -> Plan {
     let pool =
         PoolGeometry { planes: 4, input: [8, 8], output: [4, 4], kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
     let store = Store { reg: word + 1, output: out, access: access(&[100, 1]) };
-    let reductions = |kinds: &[ReduceKind]| {
-        let output = |kind| if kind == ReduceKind::ArgMax { BufferRef { dtype: DType::U32, ..out } } else { out };
+    let reductions = |kinds: &[Reducer]| {
+        let output = |kind| if kind == Reducer::ArgMax { BufferRef { dtype: DType::U32, ..out } } else { out };
         kinds.iter().map(|kind| Reduction { reg: 5, kind: *kind, output: output(*kind) }).collect()
     };
-    let reduce = |shape: &[usize], kinds: &[ReduceKind]| KernelKind::Reduce {
+    let reduce = |shape: &[usize], kinds: &[Reducer]| KernelKind::Reduce {
         shape: shape.to_vec(),
         kept: 1,
         inputs: inputs.clone(),
@@ -61,9 +61,9 @@ fn every_family() -> Plan {
         |m, n, k| KernelKind::MatMul { m, n, k, transpose_a: true, transpose_b: false, a, b, out: out.into() };
     let kinds = vec![
         KernelKind::Pointwise { shape: vec![20, 90], inputs: inputs.clone(), body: body.clone(), stores: vec![store] },
-        reduce(&[20, 9], &[ReduceKind::Sum, ReduceKind::Max, ReduceKind::ArgMax]),
-        reduce(&[2, 5_000], &[ReduceKind::Sum, ReduceKind::Max, ReduceKind::ArgMax]),
-        reduce(&[1, 1_000_000], &[ReduceKind::Sum, ReduceKind::Max]),
+        reduce(&[20, 9], &[Reducer::Sum, Reducer::Max, Reducer::ArgMax]),
+        reduce(&[2, 5_000], &[Reducer::Sum, Reducer::Max, Reducer::ArgMax]),
+        reduce(&[1, 1_000_000], &[Reducer::Sum, Reducer::Max]),
         mat_mul(70, 70, 70),
         mat_mul(100, 100, 100),
         mat_mul(2, 70, 70),
