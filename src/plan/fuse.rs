@@ -50,7 +50,9 @@ pub(super) struct Grouping {
 
 /// A value that is computed again wherever it is used if that costs at most this many simple operations.
 const CHEAP: u32 = 6;
-/// The same for values that are used in several kernels of a small iteration space, where launches cost more.
+/// Elements of an iteration space in which launches cost more than the work.
+const SMALL: usize = 4096;
+/// Most instructions of a body that joins several values.
 const MAX_INSTRUCTIONS: usize = 160;
 
 /// Groups the nodes that the updates need.
@@ -182,11 +184,55 @@ impl<'a> Fuser<'a> {
             }
             price[value.index()] = if self.buffered[value.index()] { 0 } else { total };
         }
+        if self.fusion.epilogues {
+            self.buffer_finished_products();
+        }
         for value in graph.values() {
             let node = graph.node(value);
             if node.op == Op::Reshape && self.buffered[value.index()] && self.buffered[node.operands[0].index()] {
                 self.alias[value.index()] = self.alias[node.operands[0].index()];
             }
+        }
+    }
+
+    /// Buffers what an epilogue can compute from a product and other tensors, where a reduction needs it and others need
+    /// it once more: each would read all of those tensors again. (The gradient behind an activation, which batch
+    /// normalization sums before it uses it.)
+    fn buffer_finished_products(&mut self) {
+        let graph = self.graph;
+        let updated: BTreeSet<Value> = graph.updates.iter().map(|(_, value)| *value).collect();
+        // Whether reductions, and whether other kernels, need each value.
+        let mut needs = vec![[false; 2]; graph.nodes.len()];
+        for value in graph.values().rev() {
+            for &user in &self.users[value.index()] {
+                let needed = match graph.node(user).op {
+                    Op::Reduce { .. } => [true, false],
+                    _ if self.buffered[user.index()] || updated.contains(&user) => [false, true],
+                    _ => needs[user.index()],
+                };
+                let own = &mut needs[value.index()];
+                *own = [own[0] || needed[0], own[1] || needed[1]];
+            }
+        }
+        // The large tensors that computing each value reads.
+        let mut reads: Vec<BTreeSet<Value>> = vec![BTreeSet::new(); graph.nodes.len()];
+        for value in graph.values() {
+            let node = graph.node(value);
+            let (mut own, size) = (BTreeSet::new(), count(&node.shape));
+            for &operand in &node.operands {
+                if self.buffered[operand.index()] {
+                    own.insert(operand);
+                } else {
+                    own.extend(reads[operand.index()].iter().copied());
+                }
+            }
+            own.retain(|&read| count(graph.shape(read)) == size);
+            let is_shared = self.users[value.index()].len() > 1 && needs[value.index()] == [true, true];
+            let follows = own.iter().any(|&read| epilogue::is_product(&graph.node(read).op));
+            if is_fusable(&node.op) && size > SMALL && is_shared && follows && own.len() > 1 {
+                self.buffered[value.index()] = true;
+            }
+            reads[value.index()] = own;
         }
     }
 
@@ -235,7 +281,7 @@ impl<'a> Fuser<'a> {
     /// Puts a fused value into an earlier group of the same iteration space if that is sound, else into its own.
     fn join_or_add(&mut self, value: Value, axes: &[usize], kept: Option<usize>) {
         let shape = self.iteration_shape(value, axes);
-        let small = count(&shape) <= 4096;
+        let small = count(&shape) <= SMALL;
         for index in (0..self.groups.len()).rev().take(24) {
             let group = &self.groups[index];
             let same_space = match (&group.work, kept) {
