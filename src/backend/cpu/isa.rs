@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::philox;
 use super::vector::{Four, Vector};
 
 /// What the processor can do.
@@ -62,6 +63,15 @@ pub trait Arithmetic {
 
     /// `a·b + c`
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
+
+    /// The random number of each index; see [`philox::uniform`].
+    ///
+    /// # Safety
+    /// The processor has the instructions.
+    #[inline(always)]
+    unsafe fn uniform(key: [u32; 2], stream: u32, step: u32, index: &[u32], to: &mut [f32]) {
+        philox::one_by_one(key, stream, step, index, to);
+    }
 }
 
 /// With FMA and vectors of AVX-512.
@@ -89,6 +99,12 @@ impl Arithmetic for Wide {
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
+
+    #[inline(always)]
+    unsafe fn uniform(key: [u32; 2], stream: u32, step: u32, index: &[u32], to: &mut [f32]) {
+        // SAFETY: the caller's promise.
+        unsafe { philox::by_eight(key, stream, step, index, to) };
+    }
 }
 
 impl Arithmetic for Fused {
@@ -100,6 +116,13 @@ impl Arithmetic for Fused {
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn uniform(key: [u32; 2], stream: u32, step: u32, index: &[u32], to: &mut [f32]) {
+        // SAFETY: the caller's promise.
+        unsafe { philox::by_four(key, stream, step, index, to) };
     }
 }
 

@@ -13,6 +13,7 @@ mod isa;
 mod math;
 mod matmul;
 mod memory;
+mod philox;
 mod pointwise;
 mod pool;
 mod pooling;

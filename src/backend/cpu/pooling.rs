@@ -213,10 +213,10 @@ fn largest(g: &PoolGeometry, x: &[f32], rows: Range<usize>, columns: Range<usize
     best
 }
 
-/// Whether `value` is larger than the best before it.
+/// Whether `value` is larger than the best before it. Without branches, so that lanes can be compared together.
 #[inline(always)]
 fn beats(best: f32, value: f32) -> bool {
-    value > best || value.is_nan() && !best.is_nan()
+    (value > best) | (value.is_nan() & !best.is_nan())
 }
 
 /// The two rows of an image that a row of windows covers.
@@ -237,26 +237,101 @@ fn larger(best: f32, value: f32) -> f32 {
     if beats(best, value) { value } else { best }
 }
 
+/// Rows of windows are compared in blocks of the first size, then of the second, then one by one.
+const BLOCKS: [usize; 2] = [16, 4];
+
+/// The four pixels of `N` windows, place by place.
+#[inline(always)]
+fn windows<const N: usize>(upper: &[f32], lower: &[f32]) -> [[f32; N]; 4] {
+    let (upper, lower) = (&upper[..2 * N], &lower[..2 * N]);
+    let every_second = |pixels: &[f32], from: usize| std::array::from_fn(|at| pixels[2 * at + from]);
+    [every_second(upper, 0), every_second(upper, 1), every_second(lower, 0), every_second(lower, 1)]
+}
+
+#[inline(always)]
+fn max_block<const N: usize>(upper: &[f32], lower: &[f32], out: &mut [f32]) {
+    let [a, b, c, d] = windows::<N>(upper, lower);
+    let out = &mut out[..N];
+    for at in 0..N {
+        out[at] = larger(larger(larger(a[at], b[at]), c[at]), d[at]);
+    }
+}
+
 #[inline(always)]
 fn max_pairs((upper, lower): (&[f32], &[f32]), out: &mut [f32]) {
-    for (column, out) in out.iter_mut().enumerate() {
-        let upper = larger(upper[2 * column], upper[2 * column + 1]);
-        *out = larger(larger(upper, lower[2 * column]), lower[2 * column + 1]);
+    let mut done = 0;
+    while done < out.len() {
+        let (upper, lower, left) = (&upper[2 * done..], &lower[2 * done..], out.len() - done);
+        let out = &mut out[done..];
+        done += match left {
+            n if n >= BLOCKS[0] => {
+                max_block::<{ BLOCKS[0] }>(upper, lower, out);
+                BLOCKS[0]
+            }
+            n if n >= BLOCKS[1] => {
+                max_block::<{ BLOCKS[1] }>(upper, lower, out);
+                BLOCKS[1]
+            }
+            _ => {
+                max_block::<1>(upper, lower, out);
+                1
+            }
+        };
+    }
+}
+
+#[inline(always)]
+fn max_block_grad<const N: usize>(
+    upper: &[f32],
+    lower: &[f32],
+    grad: &[f32],
+    to_upper: &mut [f32],
+    to_lower: &mut [f32],
+) {
+    let windows = windows::<N>(upper, lower);
+    let (grad, to_upper, to_lower) = (&grad[..N], &mut to_upper[..2 * N], &mut to_lower[..2 * N]);
+    // The bits of the gradient where a pixel is the largest, else none.
+    let mut given = [[0_u32; N]; 4];
+    for at in 0..N {
+        let [a, b, c, d] = [windows[0][at], windows[1][at], windows[2][at], windows[3][at]];
+        let mask = |wins: bool| if wins { u32::MAX } else { 0 };
+        let (second, best) = (mask(beats(a, b)), larger(a, b));
+        let (third, best) = (mask(beats(best, c)), larger(best, c));
+        let fourth = mask(beats(best, d));
+        let grad = grad[at].to_bits();
+        given[0][at] = grad & !(second | third | fourth);
+        given[1][at] = grad & second & !(third | fourth);
+        given[2][at] = grad & third & !fourth;
+        given[3][at] = grad & fourth;
+    }
+    for at in 0..N {
+        to_upper[2 * at] = f32::from_bits(given[0][at]);
+        to_upper[2 * at + 1] = f32::from_bits(given[1][at]);
+        to_lower[2 * at] = f32::from_bits(given[2][at]);
+        to_lower[2 * at + 1] = f32::from_bits(given[3][at]);
     }
 }
 
 #[inline(always)]
 fn max_pairs_grad((upper, lower): (&[f32], &[f32]), grad: &[f32], (to_upper, to_lower): (&mut [f32], &mut [f32])) {
-    for (column, grad) in grad.iter().enumerate() {
-        let (a, b, c, d) = (upper[2 * column], upper[2 * column + 1], lower[2 * column], lower[2 * column + 1]);
-        let (second, best) = (beats(a, b), larger(a, b));
-        let (third, best) = (beats(best, c), larger(best, c));
-        let fourth = beats(best, d);
-        let given = |wins: bool| if wins { *grad } else { 0.0 };
-        to_upper[2 * column] = given(!(second | third | fourth));
-        to_upper[2 * column + 1] = given(second & !(third | fourth));
-        to_lower[2 * column] = given(third & !fourth);
-        to_lower[2 * column + 1] = given(fourth);
+    let mut done = 0;
+    while done < grad.len() {
+        let (upper, lower, grad) = (&upper[2 * done..], &lower[2 * done..], &grad[done..]);
+        let (to_upper, to_lower) = (&mut to_upper[2 * done..], &mut to_lower[2 * done..]);
+        done += match grad.len() {
+            n if n >= BLOCKS[0] => {
+                max_block_grad::<{ BLOCKS[0] }>(upper, lower, grad, to_upper, to_lower);
+                BLOCKS[0]
+            }
+            n if n >= BLOCKS[1] => {
+                max_block_grad::<{ BLOCKS[1] }>(upper, lower, grad, to_upper, to_lower);
+                BLOCKS[1]
+            }
+            _ => {
+                max_block_grad::<1>(upper, lower, grad, to_upper, to_lower);
+                1
+            }
+        };
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::isa::{Arithmetic, Isa, for_each_isa};
 use super::math;
+use super::philox;
 use super::program::{Form, MAX_RANK, Op, Position, Program, Sink, Source};
 use crate::ir::{Binary, DType, random};
 
@@ -111,8 +112,16 @@ fn decode(dims: &[usize], mut number: usize) -> Position {
     position
 }
 
+/// The place along an axis. Read by itself: positions are written number by number, and reading one as a vector just
+/// afterwards would wait for all stores before it, those of the last tile to memory among them.
+#[inline(always)]
+fn place_along(position: &Position, axis: usize) -> usize {
+    // SAFETY: a reference to a number.
+    unsafe { std::ptr::read_volatile(&position[axis]) }
+}
+
 fn dot(strides: &[usize], position: &Position) -> usize {
-    strides.iter().zip(position).map(|(stride, at)| stride * at).sum()
+    strides.iter().enumerate().map(|(axis, stride)| stride * place_along(position, axis)).sum()
 }
 
 /// Calls `visit(done, run, position, base)` for each straight run of a tile: elements before it, its length, the
@@ -126,7 +135,8 @@ fn for_runs(
     mut visit: impl FnMut(usize, usize, &Position, usize),
 ) {
     let last = dims.len() - 1;
-    let mut position = *start;
+    let mut position = [0; MAX_RANK];
+    (0..dims.len()).for_each(|axis| position[axis] = place_along(start, axis));
     let mut base = dot(strides, start);
     let mut done = 0;
     loop {
@@ -239,9 +249,7 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
                 }
                 Op::Random { to, stream, operands: [low, high, step, index], steps: [0, 0, 0, 1] } => {
                     let (seed, step) = ([word(*low), word(*high)], word(*step));
-                    for (to, index) in floats_mut(*to).iter_mut().zip(words(*index)) {
-                        *to = random::uniform(seed, *stream, step, *index);
-                    }
+                    philox::uniform(frame.isa, seed, *stream, step, words(*index), floats_mut(*to));
                 }
                 Op::Random { to, stream, operands, steps } => {
                     for (at, to) in floats_mut(*to).iter_mut().enumerate() {
