@@ -18,7 +18,7 @@ pub fn execute(args: &Plan, output: &Output) -> Result<Exit, Failure> {
     let parts = [
         resolved::listing(&program, &compilation.sources),
         overview::layers(&program),
-        overview::memory(&prepared),
+        overview::memory(&program, &prepared),
         overview::kernels(&program, &prepared),
     ];
     output.data(&parts.join("\n"))?;

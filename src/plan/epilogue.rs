@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn planned(b: &Builder) -> Plan {
-        plan(&b.graph, &b.states, Fusion { epilogues: true })
+        plan(&b.graph, &b.states, Fusion { epilogues: true, ..Fusion::default() })
     }
 
     fn families(plan: &Plan) -> Vec<&'static str> {

@@ -84,7 +84,7 @@ mod tests {
             let id = b.state_of(result).unwrap();
             b.update(id, value);
         }
-        let plan = plan(&b.graph, &b.states, Fusion { epilogues: true });
+        let plan = plan(&b.graph, &b.states, Fusion { epilogues: true, ..Fusion::default() });
         // Nine operands and results, of which the first product's is no state and is touched twice.
         let tensor = 8 * 8 * 4;
         assert_eq!(traffic(&plan), Traffic { bytes: 9 * tensor, least_bytes: 5 * tensor, least_launches: 2 });

@@ -37,7 +37,7 @@ pub fn layers(program: &Program) -> String {
 }
 
 /// Bytes on the device, by purpose.
-pub fn memory(prepared: &Prepared) -> String {
+pub fn memory(program: &Program, prepared: &Prepared) -> String {
     let memory = prepared.memory();
     let mut table = Table::new([("memory", Align::Left), ("bytes", Align::Right), ("", Align::Right)]);
     for (name, number) in [
@@ -47,7 +47,7 @@ pub fn memory(prepared: &Prepared) -> String {
         ("data", memory.data),
         ("inputs of one step", memory.inputs),
         ("total", memory.total()),
-        ("more on a GPU, within kernels", memory_on_gpu(prepared).arena - memory.arena),
+        ("activations … if on a GPU", memory_on_gpu(program).arena),
     ] {
         table.row([name, &whole(number), &bytes(number)]);
     }

@@ -1,7 +1,7 @@
 //! Whether a program fits its device, known before anything is allocated.
 
 use super::device::fusion;
-use super::prepare::{Memory, Prepared, prepare_batch};
+use super::prepare::{Memory, Prepared, prepare, prepare_batch};
 use crate::backend::gpu::{self, Adapter};
 use crate::check::for_each_layer;
 use crate::check::program::Program;
@@ -87,14 +87,19 @@ pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> 
     }))
 }
 
-/// Bytes on a GPU, whose kernels keep intermediate results behind the arena.
-pub fn memory_on_gpu(prepared: &Prepared) -> Memory {
+/// Bytes on a GPU, whatever device the program names.
+pub fn memory_on_gpu(program: &Program) -> Memory {
+    with_scratch(&prepare(program, gpu::FUSION))
+}
+
+/// Bytes of what was prepared for a GPU, whose kernels keep intermediate results behind the arena.
+fn with_scratch(prepared: &Prepared) -> Memory {
     let arena = |plan: &Plan| (plan.arena_words + gpu::scratch_words(plan)) as u64 * 4;
     Memory { arena: prepared.plans.iter().map(arena).max().unwrap_or(0), ..prepared.memory() }
 }
 
 fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u64)> {
-    let memory = if limits.gpu { memory_on_gpu(prepared) } else { prepared.memory() };
+    let memory = if limits.gpu { with_scratch(prepared) } else { prepared.memory() };
     let in_all = limits.total.filter(|&total| memory.total() > total);
     let in_one = limits.arena.filter(|&arena| memory.arena > arena);
     match (in_all, in_one) {

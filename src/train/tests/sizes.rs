@@ -7,7 +7,7 @@ use crate::ir::graph::{Init, StateInfo, StateKind};
 use crate::lower::Mode;
 use crate::train::initialize::initial_words;
 use crate::train::memory::{Limits, check_memory, memory_on_gpu};
-use crate::train::prepare::prepare_batch;
+use crate::train::prepare::{prepare, prepare_batch};
 
 fn weight(name: &str, init: Init) -> StateInfo {
     let (name, shape) = (name.to_owned(), vec![100, 200]);
@@ -115,13 +115,14 @@ fn a_batch_that_fits_leaves_no_single_row_for_batch_norm() {
 fn all_that_a_device_holds_is_counted() {
     let data = "train = csv(\"data.csv\", target = class)";
     let text = pipeline(data, "linear(4) -> relu\nlinear(classes)", "loss = cross_entropy", "epochs = 1\nbatch = 64");
-    let prepared = Case::new(&text, &blobs(256)).prepared;
-    let memory = prepared.memory();
+    let case = Case::new(&text, &blobs(256));
+    let memory = case.prepared.memory();
     // The rows of 64 samples, and scalars.
     assert!((64 * 4..64 * 4 + 64).contains(&memory.inputs), "{memory:?}");
     assert_eq!(memory.data, 256 * (2 + 1) * 4);
     let parts = [memory.weights, memory.optimizer, memory.arena, memory.data, memory.inputs];
     assert_eq!(memory.total(), parts.iter().sum::<u64>());
+    let prepared = prepare(&case.program, crate::backend::gpu::FUSION);
     let scratch = prepared.plans.iter().map(|plan| (plan.arena_words + crate::backend::gpu::scratch_words(plan)) * 4);
-    assert_eq!(memory_on_gpu(&prepared).arena, scratch.max().unwrap() as u64);
+    assert_eq!(memory_on_gpu(&case.program).arena, scratch.max().unwrap() as u64);
 }

@@ -25,6 +25,7 @@ pub(super) fn run(kind: &KernelKind, read: Read) -> Vec<(BufferRef, Vec<f64>)> {
                         Reducer::Sum => column.sum(),
                         Reducer::Max => largest(column).1,
                         Reducer::ArgMax => largest(column).0 as f64,
+                        Reducer::SquaredDeviation => unreachable!("not planned for adapters"),
                     };
                 }
             }

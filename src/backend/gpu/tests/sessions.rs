@@ -75,6 +75,7 @@ fn gathering_plan(classes: usize) -> Plan {
             words: 4,
         },
         data: vec![info("other", &[3]), info("train", &[50, classes])],
+        ..Plan::default()
     }
 }
 

@@ -1,0 +1,135 @@
+//! Chains: kernels of convolutional networks that run a few images at a time give what the graph says.
+
+use nnoptc::backend::{Setup, cpu};
+use nnoptc::ir::StateId;
+use nnoptc::ir::graph::count;
+use nnoptc::ir::random::Sequence;
+use nnoptc::passes::differentiate::differentiate;
+use nnoptc::plan::Chain;
+use nnoptc::{passes, plan};
+
+use crate::harness::{Case, Executor, relative_error};
+use crate::normalization::lower;
+
+/// A step of a network: the result, the sum of its products with given numbers, the gradients of all weights, and new
+/// weights. Gives the case and the names of the layers that it has.
+fn network(layers: &[&str], shape: &[usize]) -> Case {
+    let mut random = Sequence::new(31, 0, 0);
+    let mut numbers = |count: usize| (0..count).map(|_| 2.0 * random.next_uniform() - 1.0).collect::<Vec<f64>>();
+    let mut case = Case::default();
+    // Sums over all positions, of which some cancel.
+    case.scale = (count(shape) as f64).sqrt();
+    let x = case.given("x", shape, numbers(count(shape)));
+    let (y, weights) = lower(&mut case, layers, x);
+    for &weight in &weights {
+        let size = count(case.builder.shape(weight));
+        case.set(weight, numbers(size));
+    }
+    let size = case.builder.shape(y).to_vec();
+    let upstream = case.given("upstream", &size, numbers(count(&size)));
+    let product = case.builder.mul(y, upstream);
+    let loss = case.builder.sum_all(product);
+    let grads = differentiate(&mut case.builder, loss, &weights);
+    case.expect_as_interpreted("the result", y);
+    case.expect_as_interpreted("the loss", loss);
+    for (index, (&weight, &grad)) in weights.iter().zip(&grads).enumerate() {
+        case.expect_as_interpreted(&format!("gradient {index}"), grad);
+        let shape = case.builder.shape(weight).to_vec();
+        let rate = case.builder.constant(0.1, &shape);
+        let step = case.builder.mul(grad, rate);
+        let next = case.builder.sub(weight, step);
+        case.expect_as_interpreted(&format!("weight {index}"), next);
+        let state = case.builder.state_of(weight).expect("a weight is a state");
+        case.builder.update(state, next);
+    }
+    case
+}
+
+/// The chains of the CPU's plan, and how many kernels it has.
+fn chains(case: &Case) -> (Vec<Chain>, usize) {
+    let (mut graph, states) = (case.builder.graph.clone(), case.builder.states.clone());
+    passes::optimize(&mut graph, &states, &mut |_, _| {});
+    let plan = plan::plan(&graph, &states, cpu::FUSION);
+    (plan.chains, plan.kernels.len())
+}
+
+const NETWORKS: [&[&str]; 6] = [
+    &["conv2d(8, 3, padding = 1, bias = false)", "batch_norm", "relu", "conv2d(5, 3)", "batch_norm", "relu"],
+    &["conv2d(6, 3)", "relu", "conv2d(7, 3)", "relu", "max_pool(2)", "flatten", "linear(9)", "relu", "linear(3)"],
+    &["conv2d(16, 3, stride = 2, padding = 1)", "gelu", "avg_pool(2)", "conv2d(4, 1)", "batch_norm(eps = 0.1)"],
+    // Kernels that do not run by rows cut a chain.
+    &["conv2d(6, 1)", "relu", "conv2d(6, 3, groups = 6, padding = 1)", "batch_norm", "relu", "conv2d(5, 1)", "silu"],
+    &["conv2d(4, 3, padding = 1)", "layer_norm", "relu", "conv2d(4, 3, groups = 2)", "sigmoid", "global_avg_pool"],
+    &["conv2d(4, 3)", "tanh", "max_pool(3, stride = 2, padding = 1)", "batch_norm", "conv2d(3, 2, dilation = 2)"],
+];
+
+#[test]
+fn networks_in_chains_give_what_the_graph_says() {
+    for layers in NETWORKS {
+        // Fewer rows than parts; the last part with fewer rows than others; rows of several blocks.
+        for shape in [[2, 3, 12, 10], [37, 2, 13, 11], [48, 3, 16, 16], [19, 1, 40, 48]] {
+            let case = network(layers, &shape);
+            let (chains, kernels) = chains(&case);
+            let linked: usize = chains.iter().map(|chain| chain.kernels.len()).sum();
+            assert!(3 * linked > kernels, "{linked} of {kernels} kernels are in chains: {layers:?} of {shape:?}");
+            let (wanted, found) = (case.run(&Executor::Interpreter), case.run(&Executor::Cpu));
+            for ((name, ..), (found, wanted)) in case.expected.iter().zip(found.iter().zip(&wanted)) {
+                let error = relative_error(found, wanted, case.scale);
+                assert!(error < 5e-6, "{name} is off by {error:e}: {layers:?} of {shape:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn chains_do_not_depend_on_the_number_of_threads() {
+    for layers in NETWORKS {
+        let case = network(layers, &[37, 3, 20, 18]);
+        let (mut graph, states) = (case.builder.graph.clone(), case.builder.states.clone());
+        passes::optimize(&mut graph, &states, &mut |_, _| {});
+        let plans = [plan::plan(&graph, &states, cpu::FUSION)];
+        let ids = || (0..states.infos().len() as u32).map(StateId);
+        let run = |threads| {
+            let setup = Setup { plans: &plans, states: &states, data: &[] };
+            let mut session = cpu::open(&setup, Some(threads)).unwrap();
+            let mut random = Sequence::new(32, 0, 0);
+            for (id, info) in ids().zip(states.infos()) {
+                let size = count(&info.shape);
+                let words: Vec<u32> = (0..size).map(|_| (random.next_uniform() as f32).to_bits()).collect();
+                session.write_state(id, &words).unwrap();
+            }
+            session.run(0, &[]).unwrap();
+            session.wait().unwrap();
+            ids().map(|id| session.read_state(id).unwrap()).collect::<Vec<_>>()
+        };
+        let first = run(1);
+        assert!(first == run(2) && first == run(5), "{layers:?}");
+    }
+}
+
+#[test]
+fn chains_end_where_all_rows_are_needed() {
+    let layers = [
+        "conv2d(8, 3, padding = 1, bias = false)",
+        "batch_norm",
+        "relu",
+        "conv2d(8, 3, bias = false)",
+        "batch_norm",
+        "relu",
+    ];
+    let case = network(&layers, &[32, 3, 16, 16]);
+    let (mut graph, states) = (case.builder.graph.clone(), case.builder.states.clone());
+    passes::optimize(&mut graph, &states, &mut |_, _| {});
+    let plan = plan::plan(&graph, &states, cpu::FUSION);
+    let listed: Vec<String> = (plan.chains.iter())
+        .map(|chain| {
+            let names = plan.kernels[chain.kernels.clone()].iter().map(|kernel| kernel.family());
+            names.collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    // Statistics of a normalization, and of its gradient, are of all images.
+    assert_eq!(listed[0], "conv2d reduce");
+    assert_eq!(listed[1], "pointwise conv2d reduce");
+    let backward = "pointwise conv2d_input_grad conv2d_weight_grad reduce";
+    assert!(listed.iter().any(|chain| chain == backward), "{listed:#?}");
+}
