@@ -75,7 +75,7 @@ pub fn kernels(program: &Program, prepared: &Prepared) -> String {
         let title = format!("{} {} of {}", mode_name(step.spec.mode), step.spec.split, step.spec.batch);
         let traffic = traffic(plan);
         // A kernel that no adapter can run is named when the device is opened.
-        let launches = wgsl(program, plan).ok().flatten().map_or(plan.kernels.len(), |dispatches| dispatches.len());
+        let launches = wgsl(program, plan).ok().flatten().map_or_else(|| forks(plan), |dispatches| dispatches.len());
         costs.row([
             title.clone(),
             whole(launches as u64),
@@ -91,6 +91,11 @@ pub fn kernels(program: &Program, prepared: &Prepared) -> String {
         table.row([name, "all".to_owned(), whole(plan.kernels.len() as u64), scaled(flops as f64)]);
     }
     format!("{table}\n{costs}")
+}
+
+/// How often the CPU's threads are given work: once for each kernel, or each chain of them.
+fn forks(plan: &Plan) -> usize {
+    plan.kernels.len() - plan.chains.iter().map(|chain| chain.kernels.len() - 1).sum::<usize>()
 }
 
 fn families(plan: &Plan) -> BTreeMap<&'static str, (u64, u64)> {

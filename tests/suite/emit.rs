@@ -38,6 +38,15 @@ fn stages_are_the_same_each_time() {
 }
 
 #[test]
+fn every_example_is_planned() {
+    for example in examples() {
+        let output = Command::new(env!("CARGO_BIN_EXE_nnoptc")).arg("plan").arg(&example).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("launches"), "{}: {text}", example.display());
+    }
+}
+
+#[test]
 fn an_emitted_program_is_the_same_program() {
     for example in examples() {
         let folder = tempfile::tempdir().unwrap();
