@@ -53,9 +53,10 @@ fn chains(case: &Case) -> (Vec<Chain>, usize) {
     (plan.chains, plan.kernels.len())
 }
 
-const NETWORKS: [&[&str]; 6] = [
+const NETWORKS: [&[&str]; 7] = [
     &["conv2d(8, 3, padding = 1, bias = false)", "batch_norm", "relu", "conv2d(5, 3)", "batch_norm", "relu"],
     &["conv2d(6, 3)", "relu", "conv2d(7, 3)", "relu", "max_pool(2)", "flatten", "linear(9)", "relu", "linear(3)"],
+    &["conv2d(6, 3)", "silu", "batch_norm", "conv2d(7, 3, padding = 1)", "tanh", "max_pool(2)", "conv2d(4, 3)"],
     &["conv2d(16, 3, stride = 2, padding = 1)", "gelu", "avg_pool(2)", "conv2d(4, 1)", "batch_norm(eps = 0.1)"],
     // Kernels that do not run by rows cut a chain.
     &["conv2d(6, 1)", "relu", "conv2d(6, 3, groups = 6, padding = 1)", "batch_norm", "relu", "conv2d(5, 1)", "silu"],
@@ -72,10 +73,12 @@ fn networks_in_chains_give_what_the_graph_says() {
             let (chains, kernels) = chains(&case);
             let linked: usize = chains.iter().map(|chain| chain.kernels.len()).sum();
             assert!(3 * linked > kernels, "{linked} of {kernels} kernels are in chains: {layers:?} of {shape:?}");
+            // Where f32 and f64 find a sum on different sides of 0, `relu` has another gradient.
+            let tolerance = if layers.contains(&"relu") { 1e-3 } else { 2e-5 };
             let (wanted, found) = (case.run(&Executor::Interpreter), case.run(&Executor::Cpu));
             for ((name, ..), (found, wanted)) in case.expected.iter().zip(found.iter().zip(&wanted)) {
                 let error = relative_error(found, wanted, case.scale);
-                assert!(error < 2e-5, "{name} is off by {error:e}: {layers:?} of {shape:?}");
+                assert!(error < tolerance, "{name} is off by {error:e}: {layers:?} of {shape:?}");
             }
         }
     }
