@@ -335,7 +335,7 @@ impl Conv {
                 x.as_ptr()
             } else {
                 let to = std::slice::from_raw_parts_mut(scratch, self.image_words());
-                self.spread.fill(x, to);
+                self.spread.fill(self.isa, x, to);
                 to[self.spread.len()..].fill(0.0);
                 to.as_ptr()
             };

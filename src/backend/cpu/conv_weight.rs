@@ -7,7 +7,7 @@ use super::epilogue::Output;
 use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::{Inner, inner};
-use super::spread::Spread;
+use super::spread::{Spread, space_out};
 use super::{Batch, Job};
 use crate::ir::ConvGeometry;
 
@@ -109,10 +109,8 @@ impl WeightGrad {
     fn fill(&self, grad: &[f32], to: &mut [f32]) {
         let [height, width] = self.geometry.output;
         for (grad, to) in grad.chunks_exact(height * width).zip(to.chunks_exact_mut(self.pixels)) {
-            to.fill(0.0);
-            for (grad, to) in grad.chunks_exact(width).zip(to.chunks_mut(self.spread.size[1])) {
-                to[..width].copy_from_slice(grad);
-            }
+            // SAFETY: `Isa::detect` has found the instructions.
+            unsafe { space_out(self.isa, grad, width, to, self.spread.size[1]) };
         }
     }
 }
@@ -170,6 +168,7 @@ impl Job for WeightGrad {
                     for piece in 0..pieces {
                         let at = (first + piece) * g.groups + group;
                         self.spread.fill(
+                            self.isa,
                             &self.x.slice()[at * source..][..source],
                             &mut images[piece * image_len..][..image_len],
                         );

@@ -1,6 +1,8 @@
 //! Images laid out so that every tap of a filter reads a straight run: with their border of zeros, and split by the
 //! remainders of the stride.
 
+use super::isa::{Arithmetic, Isa, for_each_isa};
+use super::vector::Vector;
 use crate::ir::ConvGeometry;
 
 /// A layout of images.
@@ -73,30 +75,119 @@ impl Spread {
     }
 
     /// Lays out an image.
-    pub fn fill(&self, image: &[f32], to: &mut [f32]) {
-        let [height, width] = self.input;
-        let mut planes = to.chunks_exact_mut(self.plane());
-        for channel in image.chunks_exact(height * width).take(self.channels) {
-            for remainder in (0..self.remainders[0]).flat_map(|y| (0..self.remainders[1]).map(move |x| [y, x])) {
-                let plane = planes.next().expect("a plane for each channel and remainder");
-                let (ys, xs) = (self.inside(0, remainder[0]), self.inside(1, remainder[1]));
-                for (y, row) in plane.chunks_exact_mut(self.size[1]).enumerate() {
-                    if !ys.contains(&y) || xs.is_empty() {
-                        row.fill(0.0);
-                        continue;
-                    }
-                    let from = &channel[(remainder[0] + y * self.stride[0] - self.padding[0]) * width..][..width];
-                    let from = &from[remainder[1] + xs.start * self.stride[1] - self.padding[1]..];
-                    row[..xs.start].fill(0.0);
-                    row[xs.end..].fill(0.0);
-                    let row = &mut row[xs.clone()];
-                    match self.stride[1] {
-                        1 => row.copy_from_slice(&from[..row.len()]),
-                        2 => row.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from),
-                        stride => row.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
-                    }
+    pub fn fill(&self, isa: Isa, image: &[f32], to: &mut [f32]) {
+        // SAFETY: `Isa::detect` has found the instructions; all rows are slices.
+        unsafe { fill(isa, self, image, to) };
+    }
+}
+
+for_each_isa! {
+    /// [`Spread::fill`]
+    ///
+    /// # Safety
+    /// The processor has `isa`.
+    unsafe fn fill(spread: &Spread, image: &[f32], to: &mut [f32]) = fill_body
+}
+
+/// # Safety
+/// As [`fill`].
+#[inline(always)]
+unsafe fn fill_body<A: Arithmetic>(spread: &Spread, image: &[f32], to: &mut [f32]) {
+    let [height, width] = spread.input;
+    let mut planes = to.chunks_exact_mut(spread.plane());
+    for channel in image.chunks_exact(height * width).take(spread.channels) {
+        for remainder in (0..spread.remainders[0]).flat_map(|y| (0..spread.remainders[1]).map(move |x| [y, x])) {
+            let plane = planes.next().expect("a plane for each channel and remainder");
+            let (ys, xs) = (spread.inside(0, remainder[0]), spread.inside(1, remainder[1]));
+            for (y, row) in plane.chunks_exact_mut(spread.size[1]).enumerate() {
+                if !ys.contains(&y) || xs.is_empty() {
+                    row.fill(0.0);
+                    continue;
+                }
+                let from = &channel[(remainder[0] + y * spread.stride[0] - spread.padding[0]) * width..][..width];
+                let from = &from[remainder[1] + xs.start * spread.stride[1] - spread.padding[1]..];
+                // SAFETY: the caller's promise.
+                unsafe {
+                    zero_row::<A::Vector>(&mut row[..xs.start]);
+                    zero_row::<A::Vector>(&mut row[xs.end..]);
+                }
+                let row = &mut row[xs.clone()];
+                match spread.stride[1] {
+                    // SAFETY: the caller's promise.
+                    1 => unsafe { copy_row::<A::Vector>(&from[..row.len()], row) },
+                    2 => row.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from),
+                    stride => row.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
                 }
             }
+        }
+    }
+}
+
+for_each_isa! {
+    /// Copies rows of `width` to rows of `row`, with zeros behind each and behind the last.
+    ///
+    /// # Safety
+    /// The processor has `isa`.
+    pub unsafe fn space_out(from: &[f32], width: usize, to: &mut [f32], row: usize) = space_out_body
+}
+
+/// # Safety
+/// As [`space_out`].
+#[inline(always)]
+unsafe fn space_out_body<A: Arithmetic>(from: &[f32], width: usize, to: &mut [f32], row: usize) {
+    let mut rows = from.chunks_exact(width);
+    for to in to.chunks_mut(row) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let copied = match rows.next() {
+                Some(from) => {
+                    copy_row::<A::Vector>(from, &mut to[..width]);
+                    width
+                }
+                None => 0,
+            };
+            zero_row::<A::Vector>(&mut to[copied..]);
+        }
+    }
+}
+
+/// Copies a row. Rows are short: calling a copy for memory of any size would take longer than the copy.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+unsafe fn copy_row<V: Vector>(from: &[f32], to: &mut [f32]) {
+    let len = to.len();
+    let from = &from[..len];
+    let mut at = 0;
+    // SAFETY: all is inside both slices.
+    unsafe {
+        while at + V::LANES <= len {
+            V::load(from.as_ptr().add(at)).store(to.as_mut_ptr().add(at));
+            at += V::LANES;
+        }
+        if at < len {
+            V::load_some(from.as_ptr().add(at), len - at).store_some(to.as_mut_ptr().add(at), 0, len - at);
+        }
+    }
+}
+
+/// Fills a short row with zeros.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+unsafe fn zero_row<V: Vector>(to: &mut [f32]) {
+    let len = to.len();
+    let mut at = 0;
+    // SAFETY: all is inside the slice.
+    unsafe {
+        while at + V::LANES <= len {
+            V::splat(0.0).store(to.as_mut_ptr().add(at));
+            at += V::LANES;
+        }
+        if at < len {
+            V::splat(0.0).store_some(to.as_mut_ptr().add(at), 0, len - at);
         }
     }
 }
