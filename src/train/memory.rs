@@ -87,6 +87,31 @@ pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> 
     }))
 }
 
+/// Settles `batch = auto`: the largest of [`Program::auto_batches`] whose plan fits. Gives the reason, for people;
+/// `None` where the batch is known. Where none fits, the smallest is left to be refused by [`check_memory`].
+pub fn settle_batch(program: &mut Program, limits: &Limits) -> Option<String> {
+    let candidates = program.auto_batches();
+    let smallest = *candidates.last()?;
+    let mut reason = format!("the largest power of two in the {} training rows", program.data.splits[0].rows);
+    let mut chosen = smallest;
+    for batch in candidates {
+        program.train.batch = batch;
+        match excess(&prepare(program, fusion(program)), limits) {
+            None => {
+                chosen = batch;
+                break;
+            }
+            Some((what, needed, available)) => {
+                let (needed, available) = (show(needed), show(available));
+                let device = &limits.device;
+                reason = format!("a batch of {batch} needs {needed} of {what} on `{device}`, which has {available}");
+            }
+        }
+    }
+    program.settle_batch(chosen);
+    Some(format!("batch = auto is {chosen}: {reason}"))
+}
+
 /// Bytes on a GPU, whatever device the program names.
 pub fn memory_on_gpu(program: &Program) -> Memory {
     with_scratch(&prepare(program, gpu::FUSION))

@@ -1,5 +1,6 @@
 //! Tests of the whole: one binary, one module a subject.
 
+mod advice;
 mod chains;
 mod cli;
 mod diagnostics;
@@ -7,6 +8,7 @@ mod dispatches;
 mod editors;
 mod emit;
 mod failures;
+mod finders;
 mod floors;
 mod frozen;
 mod harness;
@@ -16,6 +18,7 @@ mod operations;
 mod parity;
 mod renderings;
 mod settings;
+mod shell;
 mod speed;
 mod steps;
 mod training;
