@@ -1,80 +1,192 @@
 #!/usr/bin/env python3
-"""Runs nnoptc and PyTorch in turn on the same networks and cores, and prints medians and paired ratios.
+"""Runs nnoptc and its peers in turn on the same works and cores, and prints medians and paired ratios.
 
-    sh tests/oracle/setup.sh VENV
+    bench/setup.sh VENV [PEER…]             Python peers; candle, burn, burn-wgpu are built if they are named
     cargo build --release
-    VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc [--rounds 5] [--work W1,W4]
+    VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md
 
-bench/works.py says what the networks are. Each round runs both sides once; a ratio is of one round.
+bench/works.py says what the works are. Each round runs nnoptc and then a peer, for every peer and mode; a ratio is of
+one such pair. Before each pair the load of others and the speed of a product of fixed size are measured; pairs on a
+busy machine are marked, and counted at the end.
 """
 
 import argparse
 import json
+import os
 import pathlib
-import statistics
+import platform
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy
 
-from works import OPTIMIZERS, WORKS, layers
+import report
+from nnoptc import Nnoptc
+from photographs import make_photographs
+from works import PRODUCTS, RESNET_UNITS, WORKS
 
 HERE = pathlib.Path(__file__).resolve().parent
+TORCH_DENSE = ["eager", "eager+fused", "compiled+fused"]
+TORCH_IMAGES = ["eager", "eager+fused", "eager+fused+channels_last", "compiled+fused", "compiled+fused+channels_last"]
+BUSY_SHARE = 0.10
+SLOW_SHARE = 0.85
 
 
-def pipeline(folder, name):
-    """Writes the data and the pipeline of a work."""
-    work = WORKS[name]
-    random = numpy.random.default_rng(1)
-    rows = work["batch"] * work["steps"]
-    x = random.standard_normal((rows, *work["shape"])).astype(numpy.float32)
-    y = numpy.arange(rows) % work["classes"]
-    numpy.savez(folder / f"{name}.npz", x=x, y=y.astype(numpy.int64))
-    path = folder / f"{name}.nnopt"
-    path.write_text(
-        f'nnopt 1\ndata {{ train = npz("{name}.npz") }}\nmodel {{\n{layers(name)}\n}}\n'
-        f"loss = cross_entropy\noptimizer = {OPTIMIZERS[name]}\n"
-        f"train {{ epochs = {work['epochs']}; batch = {work['batch']}; devices = cpu }}\n"
-    )
-    return path
+def peers(work, adapter):
+    """Name, program and modes of each peer of a work."""
+    if adapter:
+        burn = ("burn", [HERE / "peers/burn/target/release/burn-peer"], ["wgpu"])
+        meganeura = ("meganeura", [HERE / "peers/meganeura/target/release/meganeura-peer"], ["vulkan"])
+        return [burn, meganeura]
+    python = [sys.executable]
+    if work.startswith("W5"):
+        return [("torch", [*python, HERE / "peers/torch_product.py"], ["matmul"])]
+    if work == "W6":
+        return [("torch", [*python, HERE / "peers/torch_images.py"], ["one draw a sample", "one draw a batch"])]
+    if work.startswith("W7"):
+        return [("torch", [*python, HERE / "peers/torch_photographs.py"], ["PIL", "decode_jpeg"])]
+    images = work == "W2" or work in RESNET_UNITS
+    return [
+        ("torch", [*python, HERE / "peers/torch_train.py"], TORCH_IMAGES if images else TORCH_DENSE),
+        ("jax", [*python, HERE / "peers/jax_train.py"], ["jit"] if images else ["jit", "scan"]),
+        ("tinygrad", [*python, HERE / "peers/tinygrad_train.py"], ["jit"]),
+        ("candle", [HERE / "peers/candle/target/release/candle-peer"], ["cpu"]),
+        ("burn", [HERE / "peers/burn/target/release/burn-peer"], ["flex", "ndarray"]),
+    ]
 
 
-def ours(binary, path, folder, turn):
-    out = folder / f"run-{path.stem}-{turn}"
-    command = [binary, "run", path, "--out", out, "-q", "--threads", "2"]
-    subprocess.run(command, check=True, capture_output=True)
-    epochs = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    rates = [epoch["samples_per_second"] for epoch in epochs if epoch["event"] == "epoch"]
-    # The first epoch warms up, as on the other side.
-    return statistics.median(rates[1:])
+def foreign_load(seconds=0.5):
+    """The share of all processors that was busy while this program slept."""
+
+    def read():
+        fields = [int(field) for field in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+
+    total, idle = read()
+    time.sleep(seconds)
+    total_after, idle_after = read()
+    return 1 - (idle_after - idle) / max(1, total_after - total)
 
 
-def theirs(name):
-    """The speed of each of PyTorch's modes."""
-    command = [sys.executable, HERE / "peers/torch_train.py", "--work", name]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    results = [json.loads(line) for line in lines]
-    return {result["mode"]: result["samples_per_s"] for result in results}
+def calibration():
+    """GFLOP/s of NumPy's product of 1024³, the best of five."""
+    a = numpy.ones((1024, 1024), numpy.float32)
+    best = float("inf")
+    for _ in range(5):
+        begin = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - begin)
+    return 2 * 1024**3 / best * 1e-9
+
+
+class Watch:
+    """Notices that the machine is busy with something else."""
+
+    def __init__(self):
+        self.best = calibration()
+        self.pairs, self.disturbed = 0, 0
+
+    def look(self):
+        """A description of the machine now, and whether it is busy."""
+        busy, speed = foreign_load(), calibration()
+        self.best = max(self.best, speed)
+        disturbed = busy > BUSY_SHARE or speed < SLOW_SHARE * self.best
+        self.pairs += 1
+        self.disturbed += disturbed
+        load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+        mark = "BUSY" if disturbed else "quiet"
+        return f"{mark}: load average {load}; others took {busy:.0%}; product {speed:.0f} GFLOP/s", disturbed
+
+
+def run_peer(program, work, mode, threads, share, photos):
+    """One run of a peer: its result, or None and why there is none."""
+    name = work.split()[0]
+    command = [*map(str, program), "--work", name, "--mode", mode, "--threads", str(threads)]
+    if name in WORKS:
+        command += ["--share", str(share)]
+    if name == "W5":
+        command += ["--size", work.split()[1]]
+    if name == "W7":
+        command += ["--folder", str(photos), "--epochs", work.split()[1]]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, str(error)
+    results = report.parse_lines(done.stdout)
+    if done.returncode != 0 or len(results) != 1:
+        return None, f"status {done.returncode}: {done.stderr.strip()[-400:]}"
+    return results[0], None
+
+
+def machine():
+    """What the figures were measured on."""
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    names = [line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")]
+    vectors = [name for name in ("avx2", "avx512f", "amx_tile") if f" {name} " in info.replace("\n", " \n")]
+    memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) / 2**20
+    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} processors ({', '.join(vectors)}), {memory:.0f} GiB, {platform.system()} {platform.release()}"
+
+
+def works_of(names):
+    """Works with their sizes: W5 is two products, W7 the first epoch and five."""
+    for name in names:
+        if name == "W5":
+            yield from (f"W5 {size}" for size in PRODUCTS)
+        elif name == "W7":
+            yield from ("W7 1", "W7 5")
+        else:
+            yield name
 
 
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--nnoptc", required=True)
+    args.add_argument("--nnoptc", required=True, help="the binary")
+    args.add_argument("--kernels", help="the benchmark cpu_kernels, built before; W5 builds it otherwise")
     args.add_argument("--rounds", type=int, default=5)
-    args.add_argument("--work", default=",".join(WORKS))
+    args.add_argument("--threads", type=int, default=2)
+    args.add_argument("--work", default="W1,W2,W3a,W3b,W4,W5,W6,W7")
+    args.add_argument("--peer", default="torch,jax,tinygrad,candle,burn,meganeura")
+    args.add_argument("--mode", help="only this mode of each peer")
+    args.add_argument("--share", type=float, default=1.0, help="of the steps of an epoch that peers take")
+    args.add_argument("--adapter", help="compare on this adapter with peers that use wgpu or Vulkan")
+    args.add_argument("--results", help="append each pair to this file as JSON")
+    args.add_argument("--write", help="write the table between the markers of this Markdown file")
     args = args.parse_args()
+    watch, pairs, missing, versions = Watch(), [], {}, {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        for name in args.work.split(","):
-            path = pipeline(folder, name)
-            rounds = [(ours(args.nnoptc, path, folder, turn), theirs(name)) for turn in range(args.rounds)]
-            print(f"{name}: nnoptc {statistics.median(mine for mine, _ in rounds):,.0f} samples/s")
-            for mode in rounds[0][1]:
-                speed = statistics.median(peers[mode] for _, peers in rounds)
-                ratios = sorted(mine / peers[mode] for mine, peers in rounds)
-                shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-                print(f"    PyTorch {mode} {speed:,.0f}; nnoptc / it: median {statistics.median(ratios):.2f} of {shown}")
+        ours = Nnoptc(args.nnoptc, folder, args.threads, args.adapter or "cpu", args.kernels)
+        photos = make_photographs(folder / "photographs") if "W7" in args.work else None
+        for work in works_of(args.work.split(",")):
+            for turn in range(args.rounds):
+                for peer, program, modes in peers(work, args.adapter):
+                    for mode in modes:
+                        if peer not in args.peer.split(",") or args.mode not in (None, mode) or (peer, mode, work) in missing:
+                            continue
+                        state, disturbed = watch.look()
+                        mine = ours.speed(work, photos)
+                        result, problem = run_peer(program, work, mode, args.threads, args.share, photos)
+                        if problem:
+                            missing[peer, mode, work] = problem
+                            print(f"{work}: {peer} {mode} is left out: {problem}", file=sys.stderr, flush=True)
+                            continue
+                        versions[result["peer"]] = result["version"]
+                        pair = {"work": work, "peer": result["peer"], "mode": mode, "ours": mine, "theirs": result["value"]}
+                        pairs.append(pair)
+                        if args.results:
+                            with open(args.results, "a") as out:
+                                print(json.dumps({**pair, "round": turn, "disturbed": disturbed}), file=out)
+                        print(f"{work} round {turn + 1}: nnoptc {mine:,.0f}, {peer} {mode} {result['value']:,.0f} {report.unit(work)}, ratio {mine / result['value']:.2f} [{state}]", file=sys.stderr, flush=True)
+    rows = report.summarize(pairs)
+    peers_shown = ", ".join(f"{peer} {version}" for peer, version in sorted(versions.items()))
+    quiet = f"{watch.pairs - watch.disturbed} of {watch.pairs} pairs on a quiet machine"
+    about = f"{machine()}. {args.threads} threads. {peers_shown}. Medians of {args.rounds} pairs; {quiet}."
+    text = "\n\n".join([about, report.fastest_table(rows), report.comparison_table(rows)])
+    print(text)
+    if args.write:
+        report.write_section(args.write, "comparison on an adapter" if args.adapter else "comparison", text)
 
 
 main()

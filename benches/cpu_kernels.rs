@@ -1,4 +1,6 @@
-//! Times of the CPU executor's kernels at sizes that occur in training; `cargo bench --bench cpu_kernels [filter]`.
+//! Times of the CPU executor's kernels at sizes that occur in training.
+//!
+//! `cargo bench --bench cpu_kernels -- [--json] [filter]`; with `--json`, a line is an object.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -89,15 +91,19 @@ impl Bench {
 
     /// Prints the median time with 1 and 2 threads.
     fn run(self) {
-        if std::env::args().nth(1).is_some_and(|filter| !filter.starts_with('-') && !self.name.contains(&filter)) {
+        let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+        if filter.is_some_and(|filter| !self.name.contains(&filter)) {
             return;
         }
+        let json = std::env::args().any(|arg| arg == "--json");
         let plan = Plan {
             kernels: self.kernels,
             data: self.data.iter().map(|data| data.info.clone()).collect(),
             ..Plan::default()
         };
-        print!("{:44}", self.name);
+        if !json {
+            print!("{:44}", self.name);
+        }
         for threads in [1, 2] {
             let setup = Setup { plans: std::slice::from_ref(&plan), states: &self.states, data: &self.data };
             let mut session = cpu::open(&setup, Some(threads)).expect("the processor is there");
@@ -122,6 +128,18 @@ impl Bench {
             }
             times.sort_by(f64::total_cmp);
             let (best, median) = (times[0], times[times.len() / 2]);
+            if json {
+                let line = serde_json::json!({
+                    "name": self.name,
+                    "threads": threads,
+                    "seconds": median,
+                    "best_seconds": best,
+                    "operations": self.operations,
+                    "bytes": self.bytes,
+                });
+                println!("{line}");
+                continue;
+            }
             print!("  {:9.2} µs (best {:9.2})", median * 1e6, best * 1e6);
             if self.operations > 0 {
                 print!(" {:6.1} GFLOP/s", self.operations as f64 / median * 1e-9);
@@ -130,7 +148,9 @@ impl Bench {
                 print!(" {:6.1} GB/s", self.bytes as f64 / median * 1e-9);
             }
         }
-        println!();
+        if !json {
+            println!();
+        }
     }
 }
 
@@ -307,6 +327,7 @@ fn main() {
         ("matmul 32x64x2", [32, 2, 64], false, false),
         ("matmul 128x512x10", [128, 10, 512], false, false),
         ("matmul 1024³", [1024; 3], false, false),
+        ("matmul 2048³", [2048; 3], false, false),
     ] {
         let mut bench = Bench::new(name);
         let [m, n, k] = sizes;

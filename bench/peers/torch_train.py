@@ -1,24 +1,17 @@
 #!/usr/bin/env python3
-"""Training speed of PyTorch on the networks that nnoptc is measured on (bench/works.py).
+"""Training speed of PyTorch on W1 to W4 of bench/works.py.
 
-Prints one JSON line per network and mode. Data is random, made once and kept in memory; the loss is read once an epoch;
-one epoch of warm-up is left out. f32. Modes: `eager`; `fused` has the optimizer's fused form; `channels_last` has that
-and images and filters in that layout (networks of convolutions only).
+Data is random, made once and kept in memory; the loss is read once an epoch; one epoch of warm-up is left out. f32.
+A mode is words joined by `+`: `eager` or `compiled` (torch.compile); `fused` has the optimizer's fused form;
+`channels_last` has images and filters in that layout.
 """
-
-import argparse
-import json
-import pathlib
-import statistics
-import sys
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from works import OPTIMIZERS, RESNET_UNITS, ADAM, WORKS, resnet_plan
+from common import arguments, report, training_speed
+from works import ADAM, OPTIMIZERS, RESNET_UNITS, WORKS, resnet_plan
 
 
 class Unit(nn.Module):
@@ -64,49 +57,36 @@ def make_optimizer(name, parameters, fused):
     return torch.optim.SGD(parameters, lr=1e-2, momentum=0.9 if name in RESNET_UNITS else 0.0, fused=fused)
 
 
-def measure(name, mode):
-    work = WORKS[name]
-    batch, steps = work["batch"], work["steps"]
+def main():
+    args = arguments(__doc__)
+    words = set(args.mode.split("+"))
+    torch.set_num_threads(args.threads)
+    work = WORKS[args.work]
+    batch, steps = work["batch"], max(1, int(work["steps"] * args.share))
     torch.manual_seed(1)
-    model = network(name).train()
+    model = network(args.work).train()
     x = torch.randn(steps * batch, *work["shape"])
     y = torch.randint(work["classes"], (steps * batch,))
-    if mode == "channels_last":
+    if "channels_last" in words:
         model = model.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(name, model.parameters(), mode != "eager")
+    optimizer = make_optimizer(args.work, model.parameters(), "fused" in words)
     loss_fn = nn.CrossEntropyLoss()
     batches = list(zip(x.split(batch), y.split(batch)))
+    run = torch.compile(model) if "compiled" in words else model
 
     def epoch():
-        begin = time.perf_counter()
         total = torch.zeros(())
         for xb, yb in batches:
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_fn(model(xb), yb)
+            loss = loss_fn(run(xb), yb)
             loss.backward()
             optimizer.step()
             total += loss.detach()
-        mean = total.item() / steps
-        return time.perf_counter() - begin, mean
+        return total.item() / steps
 
-    epoch()
-    rates = [steps * batch / epoch()[0] for _ in range(max(3, work["epochs"] // 2))]
-    rate = statistics.median(rates)
-    return {"peer": "torch", "version": torch.__version__, "work": name, "mode": mode, "samples_per_s": rate}
+    speed, more = training_speed(work, steps, epoch)
+    report("PyTorch", torch.__version__, args, speed, **more)
 
 
-def main():
-    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--threads", type=int, default=2)
-    args.add_argument("--work", default=",".join(WORKS))
-    args = args.parse_args()
-    torch.set_num_threads(args.threads)
-    for name in args.work.split(","):
-        modes = ["eager", "fused"] + (["channels_last"] if len(WORKS[name]["shape"]) == 3 else [])
-        for mode in modes:
-            print(json.dumps(measure(name, mode)), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+main()
