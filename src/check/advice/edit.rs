@@ -39,11 +39,11 @@ impl Context<'_> {
     /// Offers one more setting of `train`, after one that is given there.
     pub(super) fn offer_train_setting(&self, diagnostic: Diagnostic, title: &str, text: &str) -> Diagnostic {
         let given = self.program.resolved.iter().filter(|setting| setting.section == "train");
-        let value = given.filter_map(|setting| match setting.origin {
+        let mut value = given.filter_map(|setting| match setting.origin {
             Origin::Given(span) if self.is_in_file(span) => Some(span),
             _ => None,
         });
-        match value.last() {
+        match value.next_back() {
             Some(value) => {
                 // The statement begins with its name: at the end of the space before it.
                 let source = &self.sources.file(value.file).text;
