@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs nnoptc and its peers in turn on the same works and cores, and prints medians and paired ratios.
 
-    bench/setup.sh VENV [PEER…]             Python peers; candle, burn, burn-wgpu are built if they are named
+    bench/setup.sh VENV [candle]            Python peers, and candle if it is named
     cargo build --release
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md
 
@@ -34,12 +34,8 @@ BUSY_SHARE = 0.10
 SLOW_SHARE = 0.85
 
 
-def peers(work, adapter):
+def peers(work):
     """Name, program and modes of each peer of a work."""
-    if adapter:
-        burn = ("burn", [HERE / "peers/burn/target/release/burn-peer"], ["wgpu"])
-        meganeura = ("meganeura", [HERE / "peers/meganeura/target/release/meganeura-peer"], ["vulkan"])
-        return [burn, meganeura]
     python = [sys.executable]
     if work.startswith("W5"):
         return [("torch", [*python, HERE / "peers/torch_product.py"], ["matmul"])]
@@ -48,13 +44,14 @@ def peers(work, adapter):
     if work.startswith("W7"):
         return [("torch", [*python, HERE / "peers/torch_photographs.py"], ["PIL", "decode_jpeg"])]
     images = work == "W2" or work in RESNET_UNITS
-    return [
+    found = [
         ("torch", [*python, HERE / "peers/torch_train.py"], TORCH_IMAGES if images else TORCH_DENSE),
         ("jax", [*python, HERE / "peers/jax_train.py"], ["jit"] if images else ["jit", "scan"]),
         ("tinygrad", [*python, HERE / "peers/tinygrad_train.py"], ["jit"]),
-        ("candle", [HERE / "peers/candle/target/release/candle-peer"], ["cpu"]),
-        ("burn", [HERE / "peers/burn/target/release/burn-peer"], ["flex", "ndarray"]),
     ]
+    if work not in RESNET_UNITS:
+        found.append(("candle", [HERE / "peers/candle/target/release/candle-peer"], ["cpu"]))
+    return found
 
 
 def foreign_load(seconds=0.5):
@@ -100,18 +97,18 @@ class Watch:
         return f"{mark}: load average {load}; others took {busy:.0%}; product {speed:.0f} GFLOP/s", disturbed
 
 
-def run_peer(program, work, mode, threads, share, photos):
+def run_peer(program, work, mode, args, photos):
     """One run of a peer: its result, or None and why there is none."""
     name = work.split()[0]
-    command = [*map(str, program), "--work", name, "--mode", mode, "--threads", str(threads)]
+    command = [*map(str, program), "--work", name, "--mode", mode, "--threads", str(args.threads)]
     if name in WORKS:
-        command += ["--share", str(share)]
+        command += ["--share", str(args.share)]
     if name == "W5":
         command += ["--size", work.split()[1]]
     if name == "W7":
         command += ["--folder", str(photos), "--epochs", work.split()[1]]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=args.timeout)
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, str(error)
     results = report.parse_lines(done.stdout)
@@ -126,7 +123,8 @@ def machine():
     names = [line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")]
     vectors = [name for name in ("avx2", "avx512f", "amx_tile") if f" {name} " in info.replace("\n", " \n")]
     memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) / 2**20
-    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} processors ({', '.join(vectors)}), {memory:.0f} GiB, {platform.system()} {platform.release()}"
+    processor = f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} processors"
+    return f"{processor} ({', '.join(vectors)}), {memory:.0f} GiB, {platform.system()} {platform.release()}"
 
 
 def works_of(names):
@@ -140,6 +138,40 @@ def works_of(names):
             yield name
 
 
+def run_rounds(args, watch, folder):
+    """Runs both sides in turn: the pairs, and the version of each peer. A peer that fails is left out and said."""
+    ours = Nnoptc(args.nnoptc, folder, args.threads, kernels=args.kernels)
+    photos = make_photographs(folder / "photographs") if "W7" in args.work else None
+    turns = [
+        (work, turn, peer, program, mode)
+        for work in works_of(args.work.split(","))
+        for turn in range(args.rounds)
+        for peer, program, modes in peers(work)
+        for mode in modes
+        if peer in args.peer.split(",") and args.mode in (None, mode)
+    ]
+    pairs, versions, missing = [], {}, set()
+    for work, turn, peer, program, mode in turns:
+        if (work, peer, mode) in missing:
+            continue
+        state, disturbed = watch.look()
+        mine = ours.speed(work, photos)
+        result, problem = run_peer(program, work, mode, args, photos)
+        if problem:
+            missing.add((work, peer, mode))
+            print(f"{work}: {peer} {mode} is left out: {problem}", file=sys.stderr, flush=True)
+            continue
+        theirs = result["value"]
+        versions[result["peer"]] = result["version"]
+        pairs.append({"work": work, "peer": result["peer"], "mode": mode, "ours": mine, "theirs": theirs})
+        if args.results:
+            with open(args.results, "a") as out:
+                print(json.dumps({**pairs[-1], "round": turn, "disturbed": disturbed}), file=out)
+        said = f"nnoptc {mine:,.0f}, {peer} {mode} {theirs:,.0f} {report.unit(work)}, ratio {mine / theirs:.2f}"
+        print(f"{work} round {turn + 1}: {said} [{state}]", file=sys.stderr, flush=True)
+    return pairs, versions
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--nnoptc", required=True, help="the binary")
@@ -147,38 +179,16 @@ def main():
     args.add_argument("--rounds", type=int, default=5)
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--work", default="W1,W2,W3a,W3b,W4,W5,W6,W7")
-    args.add_argument("--peer", default="torch,jax,tinygrad,candle,burn,meganeura")
+    args.add_argument("--peer", default="torch,jax,tinygrad,candle")
     args.add_argument("--mode", help="only this mode of each peer")
     args.add_argument("--share", type=float, default=1.0, help="of the steps of an epoch that peers take")
-    args.add_argument("--adapter", help="compare on this adapter with peers that use wgpu or Vulkan")
+    args.add_argument("--timeout", type=float, default=900, help="seconds that one run of a peer may take")
     args.add_argument("--results", help="append each pair to this file as JSON")
     args.add_argument("--write", help="write the table between the markers of this Markdown file")
     args = args.parse_args()
-    watch, pairs, missing, versions = Watch(), [], {}, {}
+    watch = Watch()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
-        ours = Nnoptc(args.nnoptc, folder, args.threads, args.adapter or "cpu", args.kernels)
-        photos = make_photographs(folder / "photographs") if "W7" in args.work else None
-        for work in works_of(args.work.split(",")):
-            for turn in range(args.rounds):
-                for peer, program, modes in peers(work, args.adapter):
-                    for mode in modes:
-                        if peer not in args.peer.split(",") or args.mode not in (None, mode) or (peer, mode, work) in missing:
-                            continue
-                        state, disturbed = watch.look()
-                        mine = ours.speed(work, photos)
-                        result, problem = run_peer(program, work, mode, args.threads, args.share, photos)
-                        if problem:
-                            missing[peer, mode, work] = problem
-                            print(f"{work}: {peer} {mode} is left out: {problem}", file=sys.stderr, flush=True)
-                            continue
-                        versions[result["peer"]] = result["version"]
-                        pair = {"work": work, "peer": result["peer"], "mode": mode, "ours": mine, "theirs": result["value"]}
-                        pairs.append(pair)
-                        if args.results:
-                            with open(args.results, "a") as out:
-                                print(json.dumps({**pair, "round": turn, "disturbed": disturbed}), file=out)
-                        print(f"{work} round {turn + 1}: nnoptc {mine:,.0f}, {peer} {mode} {result['value']:,.0f} {report.unit(work)}, ratio {mine / result['value']:.2f} [{state}]", file=sys.stderr, flush=True)
+        pairs, versions = run_rounds(args, watch, pathlib.Path(temporary))
     rows = report.summarize(pairs)
     peers_shown = ", ".join(f"{peer} {version}" for peer, version in sorted(versions.items()))
     quiet = f"{watch.pairs - watch.disturbed} of {watch.pairs} pairs on a quiet machine"
@@ -186,7 +196,7 @@ def main():
     text = "\n\n".join([about, report.fastest_table(rows), report.comparison_table(rows)])
     print(text)
     if args.write:
-        report.write_section(args.write, "comparison on an adapter" if args.adapter else "comparison", text)
+        report.write_section(args.write, "comparison", text)
 
 
 main()

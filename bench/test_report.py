@@ -19,7 +19,8 @@ class Report(unittest.TestCase):
         (row,) = report.summarize(pairs)
         self.assertEqual((row["ours"], row["theirs"], row["ratio"]), (10, 8, 2))
         self.assertEqual(row["ratios"], [1, 2, 3])
-        self.assertIn("| W1 | PyTorch | eager | 10 | 8 | samples/s | **2.00** | 1.00, 3.00 |", report.comparison_table([row]))
+        line = "| W1 | PyTorch | eager | 10 | 8 | samples/s | **2.00** | 1.00, 3.00 |"
+        self.assertEqual(report.comparison_table([row]).splitlines()[2], line)
 
     def test_the_fastest_peer_has_the_lowest_ratio(self):
         rows = [{"work": "W1", "peer": peer, "mode": "a+b", "ratio": ratio} for peer, ratio in [("x", 2), ("y", 1.5)]]

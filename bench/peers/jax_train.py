@@ -67,8 +67,9 @@ def perceptron(sizes, rate):
 
 def convnet():
     init = Init()
-    convolutions = [(init.convolution(1, 32, 3), init.uniform((32,), 9)), (init.convolution(32, 64, 3), init.uniform((64,), 288))]
-    weights = (convolutions, [init.linear(9216, 128), init.linear(128, 10)])
+    first = init.convolution(1, 32, 3), init.uniform((32,), 9)
+    second = init.convolution(32, 64, 3), init.uniform((64,), 288)
+    weights = ([first, second], [init.linear(9216, 128), init.linear(128, 10)])
 
     def apply(weights, x, key):
         convolutions, linears = weights

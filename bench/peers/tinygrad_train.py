@@ -5,10 +5,12 @@ Its kernels for the CPU run on as many threads as it chooses. `CC=clang-19` name
 """
 
 import os
+import shutil
 
 os.environ.setdefault("DEV", "CPU")
 # The newest clang of the machine.
-os.environ.setdefault("CC", next((f"clang-{n}" for n in range(25, 13, -1) if os.path.exists(f"/usr/bin/clang-{n}")), "clang"))
+CLANGS = [f"clang-{version}" for version in range(25, 13, -1)]
+os.environ.setdefault("CC", next((clang for clang in CLANGS if shutil.which(clang)), "clang"))
 
 from importlib.metadata import version
 
