@@ -34,8 +34,11 @@ fn bash_completes_commands_and_values() {
     let script = nnoptc(folder.path(), &["completions", "bash"]).stdout;
     std::fs::write(folder.path().join("c.bash"), script).unwrap();
     let complete = |words: &str, last: usize| {
-        let line =
-            format!(". ./c.bash; COMP_WORDS=({words}); COMP_CWORD={last}; _nnoptc nnoptc; echo ${{COMPREPLY[@]}}");
+        // The shell gives the function the word and the one before it as well.
+        let [before, word] = [last - 1, last].map(|at| words.split(' ').nth(at).unwrap());
+        let line = format!(
+            ". ./c.bash; COMP_WORDS=({words}); COMP_CWORD={last}; _nnoptc nnoptc {word} {before}; echo ${{COMPREPLY[@]}}"
+        );
         let output = Command::new("bash").args(["-c", &line]).current_dir(folder.path()).output().unwrap();
         text(&output.stdout).trim().to_owned()
     };

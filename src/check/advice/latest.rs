@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Record;
 use crate::formats::run_folder::{COMMAND, METRICS, PIPELINE, SUMMARY};
 
-/// The figures of the latest run in `runs` that was trained from this file with exactly this text, without overrides,
-/// and its folder. Folders that cannot be read are no runs.
+/// The figures of the latest run in `runs` that was trained from this file with exactly this text, without overrides
+/// but of the device, and its folder. Folders that cannot be read are no runs.
 pub fn latest_run(runs: &Path, file: &Path, text: &str) -> Option<(PathBuf, Record)> {
     let stem = file.file_stem()?.to_str()?;
     let named = |path: &PathBuf| {
@@ -41,7 +41,10 @@ fn record_of(folder: &Path, file: &Path, text: &str) -> Option<Record> {
         return None;
     }
     let command: Value = serde_json::from_str(&read(COMMAND)?).ok()?;
-    let is_plain = command["sets"].as_array().is_some_and(Vec::is_empty) && command["profile"].is_null();
+    // Another device is no other pipeline.
+    let is_device = |set: &Value| set.as_str().is_some_and(|set| set.starts_with("train.devices="));
+    let is_plain =
+        command["sets"].as_array().is_some_and(|sets| sets.iter().all(is_device)) && command["profile"].is_null();
     if !is_plain || command["file"].as_str().map(Path::new) != Some(file) {
         return None;
     }

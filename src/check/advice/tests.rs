@@ -150,7 +150,11 @@ fn health(number: usize, gradients: [f64; 3], dead: f64) -> String {
 fn units_that_are_dead() {
     let dead = health(1, [1.0; 3], 0.25) + &health(30, [1.0; 3], 0.625);
     check(&dead, "W0604 `relu`: 62.5% of the units of `relu` are dead", ("lr = 0.5", "lr = 0.15"));
+    let most = health(1, [1.0; 3], 0.875) + &health(30, [1.0; 3], 0.875);
+    check(&most, "W0604 `relu`: 87.5% of the units of `relu` are dead", ("lr = 0.5", "lr = 0.15"));
+    // They come alive, or were few samples' from the beginning.
     check_silent(&(health(1, [1.0; 3], 0.6) + &health(30, [1.0; 3], 0.4)));
+    check_silent(&(health(1, [1.0; 3], 0.5625) + &health(30, [1.0; 3], 0.625)));
 }
 
 #[test]
