@@ -4,7 +4,7 @@ use crate::check::program::{Join, ModelNode, Normalize, Program};
 use crate::ir::graph::{DataInfo, Init, StateInfo, StateKind};
 use crate::ir::{Binary, Builder, DType, Graph, StateId, States, Unary, Value};
 use crate::library::{
-    Augmentation, Coordinates, ImageBuilder, ModelBuilder, Regularizer, StepScalar, TargetType, UpdateBuilder,
+    Augmentation, Coordinates, ImageBuilder, ModelBuilder, Regularizer, Role, StepScalar, TargetType, UpdateBuilder,
 };
 use crate::passes::differentiate::differentiate;
 use crate::schema::Made;
@@ -80,10 +80,57 @@ pub fn lower(program: &Program, spec: &StepSpec, states: &mut States) -> Lowered
     Lowered { graph: builder.graph, scalars }
 }
 
-/// The weights of a model, with the layer's own penalty if it has one.
+/// Lowers the measurement of a training's health on a batch: for each weight the square of its gradient's norm, for each
+/// activation the share of units that are 0 for the whole batch. It trains nothing.
+pub fn lower_health(program: &Program, batch: usize, states: &mut States) -> Graph {
+    let spec = StepSpec { mode: Mode::Accumulate, split: "train".to_owned(), batch };
+    let mut builder = Builder::new(std::mem::take(states));
+    let rows = builder.input("rows", &[batch], DType::U32);
+    let samples = lower_samples(program, &spec, &mut builder, rows, true);
+    let mut model = ModelBuilder::new(builder, true);
+    let mut weights = Weights::default();
+    let output = lower_nodes(&mut model, &program.model, program, samples, &mut weights, &mut Vec::new());
+    let mut b = model.graph;
+    b.layer = None;
+    let targets = lower_targets(program, &spec, &mut b, rows);
+    let loss = program.loss.item.lower(&mut b, output, targets);
+    let objective = add_penalties(program, &mut b, &weights, loss);
+    let values: Vec<Value> = weights.all.iter().map(|(_, weight, _)| *weight).collect();
+    let grads = differentiate(&mut b, objective, &values);
+    // Running statistics stay as they are.
+    b.graph.updates.clear();
+    for (&grad, (id, ..)) in grads.iter().zip(&weights.all) {
+        let name = format!("health.gradient {}", b.states.info(*id).name);
+        let square = b.mul(grad, grad);
+        let sum = b.sum_all(square);
+        set_state(&mut b, &name, StateKind::Metric, sum);
+    }
+    for &(stage, value) in &weights.activations {
+        let name = format!("health.dead {}", program.stages[stage].path);
+        let units = b.shape(value)[1];
+        let size = b.unary(Unary::Abs, value);
+        let others: Vec<usize> = (0..b.shape(value).len()).filter(|&axis| axis != 1).collect();
+        let sum = b.sum(size, &others);
+        let (zero, one) = (b.like(sum, 0.0), b.like(sum, 1.0));
+        let dead = b.select(sum, zero, one);
+        let dead = b.sum_all(dead);
+        let share = b.scale(dead, 1.0 / units as f64);
+        set_state(&mut b, &name, StateKind::Metric, share);
+    }
+    *states = std::mem::take(&mut b.states);
+    b.graph
+}
+
+/// What a state of [`lower_health`] is (`gradient` or `dead`), and of which weight or stage.
+pub fn health_state(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("health.")?.split_once(' ')
+}
+
+/// The weights of a model, with the layer's own penalty if it has one, and the results of its activations by stage.
 #[derive(Default)]
 struct Weights<'a> {
     all: Vec<(StateId, Value, Option<&'a dyn Regularizer>)>,
+    activations: Vec<(usize, Value)>,
 }
 
 /// Reads the batch: gathers, augments and normalizes.
@@ -214,6 +261,9 @@ fn lower_nodes<'a>(
                 let result = layer.item.lower(model, value);
                 for (id, weight) in model.declared.drain(..) {
                     weights.all.push((id, weight, layer.item.regularization()));
+                }
+                if matches!(layer.item.role(), Role::Activation { .. }) && model.graph.shape(result).len() > 1 {
+                    weights.activations.push((*stage, result));
                 }
                 result
             }

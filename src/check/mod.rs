@@ -1,5 +1,6 @@
 //! The abstract syntax to a program: names, arguments, shapes, units and rules between sections.
 
+pub mod advice;
 mod cascades;
 mod data;
 pub mod fix;
@@ -187,7 +188,8 @@ impl Checker<'_> {
             .optional::<dyn Schedule>(declared, &mut scope, "schedule", library::schedules::ALL, diagnostics)
             .or_else(|| self.default_item("schedule", "constant", library::schedules::ALL, end));
         let metrics = self.metrics(declared, &mut scope, data.as_ref(), diagnostics);
-        let train = self.train(declared, &mut scope, diagnostics);
+        let rows = data.as_ref().map(|data| data.splits[0].rows);
+        let train = self.train(declared, &mut scope, rows, &model, diagnostics);
 
         if let Some(optimizer) = &optimizer
             && let Err(error) = optimizer.item.check()
@@ -205,6 +207,7 @@ impl Checker<'_> {
         let of = output.of?;
         let training = Training { early_stop, ..train.0 };
         self.sort_resolved();
+        let optimizer = optimizer?;
         Some(Program {
             data,
             augment,
@@ -214,11 +217,13 @@ impl Checker<'_> {
             output: of,
             loss,
             regularization,
-            optimizer: optimizer?,
+            rate: optimizer.item.learning_rate(),
+            optimizer,
             schedule: schedule?,
             metrics,
             train: training,
             resolved: self.resolved,
+            settled: Vec::new(),
         })
     }
 
@@ -430,6 +435,8 @@ impl Checker<'_> {
         &mut self,
         declared: &Declarations,
         scope: &mut Scope,
+        rows: Option<usize>,
+        model: &[ModelNode],
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<(Training, TrainSettings, Made<dyn settings::Section>)> {
         let span = declared.train.span.unwrap_or(declared.end);
@@ -449,10 +456,15 @@ impl Checker<'_> {
         }
         // There is one precision so far; another one would not compile here before it is used.
         let settings::Precision::F32 = settings.precision;
+        let accumulate = settings.accumulate.0;
+        let given = settings.batch.given().map(|batch| batch.0);
+        let largest = || program::auto_batches(rows.unwrap_or(1), accumulate, settings.drop_last, model)[0];
+        let batch = given.unwrap_or_else(largest);
         let training = Training {
             epochs: settings.epochs.0,
-            batch: settings.batch.0,
-            accumulate: settings.accumulate.0,
+            batch,
+            batch_is_open: given.is_none(),
+            accumulate,
             drop_last: settings.drop_last,
             clip_norm: settings.clip_norm.map(|limit| limit.0),
             devices: settings.devices.0.clone(),
@@ -461,12 +473,11 @@ impl Checker<'_> {
             seed: settings.seed,
             batch_span: made.span_of("batch"),
         };
-        if settings.batch.0 % settings.accumulate.0 != 0 {
-            let message =
-                format!("a batch of {} cannot be processed in {} equal parts", settings.batch.0, settings.accumulate.0);
+        if batch % accumulate != 0 {
+            let message = format!("a batch of {batch} cannot be processed in {accumulate} equal parts");
             let diagnostic = Diagnostic::error(ACCUMULATE, made.span_of("accumulate"), message)
                 .label("does not divide the batch")
-                .also(made.span_of("batch"), format!("the batch is {}", settings.batch.0))
+                .also(made.span_of("batch"), format!("the batch is {batch}"))
                 .help("choose a divisor of the batch");
             diagnostics.push(diagnostic);
         }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::for_each_layer;
 use crate::formats::dataset::Header;
 use crate::library::{
     Augmentation, Cost, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, Source, TargetType, Type,
 };
-use crate::schema::{Duration, Made, Origin};
+use crate::schema::{Duration, FromArg, Made, Origin, Real};
 use crate::source::Span;
 
 /// A checked pipeline.
@@ -35,8 +36,12 @@ pub struct Program {
     pub metrics: Vec<Made<dyn Metric>>,
     /// How the training runs.
     pub train: Training,
+    /// The optimizer's learning rate, before the schedule; `None` until `auto` is settled.
+    pub rate: Option<f64>,
     /// Every setting with its value and origin, in the order of the language, for `plan` and `resolved.nnopt`.
     pub resolved: Vec<ResolvedSetting>,
+    /// What was found for settings that are `auto` until the device is known: paths with their numbers.
+    pub settled: Vec<(&'static str, f64)>,
 }
 
 /// One line of the resolved pipeline.
@@ -236,8 +241,10 @@ pub struct EarlyStop {
 pub struct Training {
     /// Passes over the training split.
     pub epochs: usize,
-    /// Samples of one update.
+    /// Samples of one update; the largest of [`Program::auto_batches`] until `auto` is settled.
     pub batch: usize,
+    /// Whether `batch` is `auto` and not settled.
+    pub batch_is_open: bool,
     /// Parts in which the samples of one update are processed.
     pub accumulate: usize,
     /// Whether the last, smaller batch of an epoch is left out.
@@ -277,10 +284,63 @@ impl Program {
         RunShape { steps_per_epoch, total_steps: steps_per_epoch * self.train.epochs as u64 }
     }
 
+    /// The learning rate of an update, counted from 0; `None` until `auto` is settled.
+    pub fn rate_at(&self, step: u64) -> Option<f64> {
+        Some(self.schedule.item.learning_rate(self.rate?, step, &self.run_shape()))
+    }
+
+    /// Sets the learning rate that was found for `auto`.
+    pub fn settle_rate(&mut self, rate: f64) {
+        self.rate = Some(rate);
+        if let Some(value) = self.optimizer.values.iter_mut().find(|value| value.name == "lr") {
+            (value.value, value.origin) = (Real(rate).show(), Origin::Inferred);
+        }
+        let text = self.optimizer.show();
+        if let Some(setting) = self.resolved.iter_mut().find(|setting| setting.name == "optimizer") {
+            setting.value = text;
+        }
+        self.settled.push(("optimizer.lr", rate));
+    }
+
+    /// The batches that `auto` may become, largest first; empty where the batch is known.
+    pub fn auto_batches(&self) -> Vec<usize> {
+        if !self.train.batch_is_open {
+            return Vec::new();
+        }
+        auto_batches(self.data.splits[0].rows, self.train.accumulate, self.train.drop_last, &self.model)
+    }
+
+    /// Sets the batch that was found for `auto`.
+    pub fn settle_batch(&mut self, batch: usize) {
+        (self.train.batch, self.train.batch_is_open) = (batch, false);
+        let is_batch = |setting: &&mut ResolvedSetting| (setting.section, &*setting.name) == ("train", "batch");
+        if let Some(setting) = self.resolved.iter_mut().find(is_batch) {
+            (setting.value, setting.origin) = (batch.to_string(), Origin::Inferred);
+        }
+        self.settled.push(("train.batch", batch as f64));
+    }
+
     /// Samples of one part of an update.
     pub fn micro_batch(&self) -> usize {
         self.train.batch / self.train.accumulate
     }
+}
+
+/// Powers of two times the number of parts, up to the rows of the training split, largest first; at least one.
+///
+/// Where layers take statistics over the batch, those that leave a single row for the last part come only if all do.
+pub(super) fn auto_batches(rows: usize, accumulate: usize, drop_last: bool, model: &[ModelNode]) -> Vec<usize> {
+    let mut needs_batch = false;
+    for_each_layer(model, &mut |_, layer| needs_batch |= layer.item.needs_batch());
+    let fits = |part: &usize| part.checked_mul(accumulate).is_some_and(|batch| batch <= rows);
+    let mut parts: Vec<usize> =
+        std::iter::successors(Some(1_usize), |part| part.checked_mul(2)).take_while(fits).collect();
+    parts.reverse();
+    let single = |part: usize| part == 1 || (!drop_last && rows % (part * accumulate) % part == 1);
+    if needs_batch && parts.iter().any(|&part| !single(part)) {
+        parts.retain(|&part| !single(part));
+    }
+    if parts.is_empty() { vec![accumulate] } else { parts.into_iter().map(|part| part * accumulate).collect() }
 }
 
 /// What was found out on the way, whether or not a program came of it: what an editor shows.

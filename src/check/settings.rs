@@ -3,7 +3,7 @@
 use super::program::Devices;
 use crate::item;
 use crate::schema::{
-    Count, Duration, FromArg, Given, GivenKind, Mismatch, NonNegative, Positive, Schema, Word, make_nested,
+    Auto, Count, Duration, FromArg, Given, GivenKind, Mismatch, NonNegative, Positive, Schema, Word, make_nested,
 };
 use crate::words;
 
@@ -40,8 +40,9 @@ item! {
     "train" => pub struct TrainSettings: Section {
         /// Passes over the training split.
         epochs: Count = Count(10),
-        /// Samples of one update.
-        batch: Count = Count(32),
+        /// Samples of one update; `auto` is the largest power of two (of each part, with `accumulate`) that the training
+        /// split fills and whose plan fits the device's memory.
+        batch: Auto<Count> = Auto::Given(Count(32)),
         /// Parts in which the samples of one update are processed, to save memory.
         accumulate: Count = Count(1),
         /// Whether the last, smaller batch of an epoch is left out.

@@ -77,8 +77,14 @@ pub enum Color {
 pub enum Command {
     /// Report all mistakes in pipelines; needs no device
     Check(Check),
+    /// Check a pipeline again whenever it, a file that it includes, or its data changes
+    Watch(Watch),
     /// Train a pipeline and write a run folder
     Run(Run),
+    /// Look for a learning rate by a short training whose rate rises
+    FindLr(FindLr),
+    /// Say what a run's figures mean for its pipeline, with edits
+    Advise(Advise),
     /// Measure the trained weights of a run on a split
     Eval(Eval),
     /// Show what a pipeline means: settings with their origins, layers, memory, kernels
@@ -93,6 +99,10 @@ pub enum Command {
     Explain(Explain),
     /// Write a starter pipeline
     New(New),
+    /// Print a script that completes commands and options in a shell
+    Completions(Completions),
+    /// Write pages for `man` into a folder
+    Man(Man),
     /// Serve an editor with the Language Server Protocol over stdin and stdout
     Lsp(Lsp),
 }
@@ -130,6 +140,19 @@ pub struct Check {
     pub deny: Option<Deny>,
 }
 
+/// `nnoptc watch`
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// The pipeline
+    pub file: PathBuf,
+    /// Override a setting, such as `train.epochs=3`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
+    /// Apply the profile of this name
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
 /// What is treated as an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Deny {
@@ -152,6 +175,42 @@ pub struct Run {
     /// Threads of the CPU executor [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+/// `nnoptc find-lr`
+#[derive(Debug, Args)]
+pub struct FindLr {
+    #[command(flatten)]
+    /// The pipeline
+    pub pipeline: Pipeline,
+    /// The lowest rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-7)]
+    pub from: f64,
+    /// The highest rate
+    #[arg(long, value_name = "RATE", default_value_t = 10.0)]
+    pub to: f64,
+    /// Updates, each with a higher rate than the one before
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(20..))]
+    pub steps: u16,
+    /// The picture of the curve [default: NAME-lr.png]
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    pub png: Option<PathBuf>,
+    /// A folder for the picture and the figures, find-lr.png and find-lr.json
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where to train: `auto`, `cpu`, `gpu`, an adapter's number or a part of its name
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Threads of the CPU executor [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// `nnoptc advise`
+#[derive(Debug, Args)]
+pub struct Advise {
+    /// The run folder
+    pub run: PathBuf,
 }
 
 /// `nnoptc eval`
@@ -276,6 +335,35 @@ pub struct Lsp {
 pub struct New {
     /// The file, with or without `.nnopt`
     pub name: PathBuf,
+    /// What it is about; the data is made up and written beside it
+    #[arg(short, long, value_enum, default_value_t = Template::Classes, value_name = "TEMPLATE")]
+    pub template: Template,
+}
+
+/// What a starter pipeline is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// Classes of the rows of a table.
+    Classes,
+    /// A number for each row of a table.
+    Regression,
+    /// Classes of pictures in folders.
+    Images,
+}
+
+/// `nnoptc completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `nnoptc man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// The folder; it is made if it is not there
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 impl From<&Pipeline> for crate::check::Request {

@@ -2,12 +2,16 @@
 
 use std::time::Instant;
 
+use serde_json::json;
+
 use crate::check::program::Program;
 use crate::check::{Compilation, Request, compile};
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::formats::files::{Disk, Files};
 use crate::report::diagnostics::{self, Format};
 use crate::source::Sources;
+use crate::train::device::limits;
+use crate::train::memory::settle_batch;
 
 use super::args::MessageFormat;
 use super::output::{Exit, Failure, Output};
@@ -18,9 +22,10 @@ pub fn compile_and_show(request: &Request, output: &Output) -> Result<Compilatio
 }
 
 /// Compiles a pipeline from these files and shows what is said about it; advice is for `check`, and for `--verbose`.
+/// A batch that is `auto` is settled by the memory of the program's device.
 pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Result<Compilation, Failure> {
     let began = Instant::now();
-    let compilation = compile(request, files)
+    let mut compilation = compile(request, files)
         .map_err(|reason| Failure::world(format!("could not read `{}`: {reason}", request.path.display())))?;
     let took = began.elapsed().as_secs_f64() * 1e3;
     output.detail(format!("checked `{}` in {took:.1} ms", request.path.display()));
@@ -28,6 +33,15 @@ pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Re
     said.retain(|diagnostic| output.verbose || diagnostic.severity != Severity::Advice);
     show(&compilation.sources, &said, output)?;
     explained(&compilation, request)?;
+    if let Some(program) = compilation.program.as_mut().filter(|program| program.train.batch_is_open) {
+        let limits = limits(program).map_err(|error| Failure::from_error(&error))?;
+        if let Some(reason) = settle_batch(program, &limits) {
+            output.say(&reason);
+            if output.format == MessageFormat::Json {
+                output.json(&json!({ "event": "note", "message": reason }))?;
+            }
+        }
+    }
     Ok(compilation)
 }
 

@@ -1,12 +1,15 @@
 //! The command line: one file a command.
 
+mod advise;
 pub mod args;
 mod check;
 mod compile;
+mod completions;
 mod devices;
 mod emit;
 mod eval;
 mod explain;
+mod find_lr;
 mod fmt;
 mod lsp;
 mod new;
@@ -15,6 +18,7 @@ mod plan;
 mod record;
 mod run;
 mod signals;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -45,6 +49,8 @@ fn dispatch(command: &Command, output: &Output) -> Result<Exit, Failure> {
     match command {
         Command::Check(args) => check::execute(args, output),
         Command::Run(args) => run::execute(args, output),
+        Command::FindLr(args) => find_lr::execute(args, output),
+        Command::Advise(args) => advise::execute(args, output),
         Command::Eval(args) => eval::execute(args, output),
         Command::Plan(args) => plan::execute(args, output),
         Command::Emit(args) => emit::execute(args, output),
@@ -52,6 +58,9 @@ fn dispatch(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Fmt(args) => fmt::execute(args, output),
         Command::Explain(args) => explain::execute(args, output),
         Command::Lsp(_) => lsp::execute(output),
+        Command::Watch(args) => watch::execute(args, output),
+        Command::Completions(args) => completions::completions(args, output),
+        Command::Man(args) => completions::man(args, output),
         Command::New(args) => new::execute(args, output),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Request;
+use crate::check::program::Program;
 use crate::formats::files::{Disk, Files};
 use crate::report::folder::{COMMAND, PIPELINE};
 
@@ -23,14 +24,18 @@ pub struct Record {
     pub sets: Vec<String>,
     /// The profile.
     pub profile: Option<String>,
+    /// What `batch = auto` became, as an override, so that the run is measured as it was trained.
+    #[serde(default)]
+    pub settled: Vec<String>,
 }
 
 impl Record {
-    /// Of a request.
-    pub fn new(request: &Request) -> Record {
+    /// Of a request, and the program that came of it.
+    pub fn new(request: &Request, program: &Program) -> Record {
         let file = std::path::absolute(&request.path).unwrap_or_else(|_| request.path.clone());
         let (sets, profile) = (request.sets.clone(), request.profile.clone());
-        Record { nnoptc: env!("CARGO_PKG_VERSION").to_owned(), file, sets, profile }
+        let settled = program.settled.iter().map(|(path, value)| format!("{path}={value}")).collect();
+        Record { nnoptc: env!("CARGO_PKG_VERSION").to_owned(), file, sets, profile, settled }
     }
 
     /// As text.
@@ -56,7 +61,8 @@ impl Record {
 
     /// The request that the run was started with.
     pub fn request(self) -> Request {
-        Request { path: self.file, sets: self.sets, profile: self.profile }
+        let sets = self.sets.into_iter().chain(self.settled).collect();
+        Request { path: self.file, sets, profile: self.profile }
     }
 }
 

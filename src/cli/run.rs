@@ -13,12 +13,15 @@ use crate::report::folder::{Folder, FolderError, PIPELINE, RESOLVED, epoch_objec
 use crate::report::progress::{Progress, figure};
 use crate::report::resolved;
 use crate::report::table::{Align, Table, bytes, duration, scaled};
+use crate::schema::{FromArg, Real};
 use crate::train::device::{fusion, open_session};
 use crate::train::events::{Event, Observer, Status, Summary};
+use crate::train::find_rate::Sweep;
 use crate::train::prepare::prepare;
 
 use super::args::{MessageFormat, Run};
 use super::compile::compile_and_show;
+use super::find_lr::{chosen, object, search, told};
 use super::output::{Exit, Failure, Output};
 use super::record::Record;
 use super::signals::Signals;
@@ -29,33 +32,51 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
     let mut request = Request::from(&args.pipeline);
     request.sets.extend(args.device.as_deref().map(device_setting));
     let mut compilation = compile_and_show(&request, output)?;
-    let Some(program) = compilation.program.take() else { return Ok(Exit::Failed) };
+    let Some(mut program) = compilation.program.take() else { return Ok(Exit::Failed) };
 
     let mut folder = create_folder(args)?;
     let given = Disk
         .read(&request.path)
         .map_err(|error| Failure::world(format!("could not read `{}`: {error}", request.path.display())))?;
-    let record = Record::new(&request);
+    let record = Record::new(&request, &program);
     let written = folder
         .write(PIPELINE, &String::from_utf8_lossy(&given))
         .and_then(|()| folder.write(RESOLVED, &resolved::source_text(&program)))
         .and_then(|()| folder.write(crate::report::folder::COMMAND, &record.to_text()));
     written.map_err(folder_failure)?;
     output.detail(format!("the run folder is `{}`", folder.path().display()));
-    let result = train(&program, &mut folder, args, began, output);
+    let result = train(&mut program, &mut folder, args, began, output);
     if result.is_err() && !folder.has_figures() {
         folder.discard();
     }
     result
 }
 
-fn train(program: &Program, folder: &mut Folder, args: &Run, began: Instant, output: &Output) -> Result<Exit, Failure> {
+fn train(
+    program: &mut Program,
+    folder: &mut Folder,
+    args: &Run,
+    began: Instant,
+    output: &Output,
+) -> Result<Exit, Failure> {
     let signals = Signals::listen().map_err(|error| Failure::world(format!("could not listen to signals: {error}")))?;
     let loaded = load(program, &Disk).map_err(|error| Failure::from_error(&error))?;
     let prepared = prepare(program, fusion(program));
     let threads = args.threads.map(usize::from);
     let mut session =
         open_session(program, &prepared, &loaded, threads).map_err(|error| Failure::from_error(&error))?;
+    if program.rate.is_none() {
+        let sweep = Sweep::default();
+        let test = search(program, &prepared, &loaded, session.as_mut(), &sweep, &signals)?;
+        let rate = chosen(&test, &sweep)?;
+        output.say(format!("lr = auto is {}: {}", Real(rate).show(), told(&test, &sweep)));
+        if output.format == MessageFormat::Json {
+            output.json(&object(&test, &sweep, &session.device()))?;
+        }
+        program.settle_rate(rate);
+        folder.write(RESOLVED, &resolved::source_text(program)).map_err(folder_failure)?;
+    }
+    let program = &*program;
     let checkpoints = folder.checkpoints();
     let json = output.format == MessageFormat::Json;
     let progress = Progress::new(output.terminal && !json, output.quiet || json);

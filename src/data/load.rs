@@ -1,6 +1,7 @@
 //! The data of a program: reads its sources, numbers classes alike, and draws the rows of each split.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{DataError, classes, split};
 use crate::check::program::{Part, Program};
@@ -13,6 +14,8 @@ pub struct Loaded {
     pub datasets: Vec<Arc<Dataset>>,
     /// One for each split of the program: its rows, ascending.
     pub rows: Vec<Vec<u32>>,
+    /// How long reading took.
+    pub seconds: f64,
 }
 
 /// Why a program's data cannot be had.
@@ -41,6 +44,7 @@ pub enum LoadError {
 /// # Errors
 /// When a file is missing or malformed, or a split cannot be drawn.
 pub fn load(program: &Program, files: &dyn Files) -> Result<Loaded, LoadError> {
+    let began = Instant::now();
     let mut datasets: Vec<Arc<Dataset>> = Vec::new();
     for source in &program.data.sources {
         let mut dataset = source.source.item.load(files, &source.base)?;
@@ -75,5 +79,5 @@ pub fn load(program: &Program, files: &dyn Files) -> Result<Loaded, LoadError> {
         }
     });
     let rows = rows.collect();
-    Ok(Loaded { datasets, rows })
+    Ok(Loaded { datasets, rows, seconds: began.elapsed().as_secs_f64() })
 }

@@ -42,6 +42,7 @@ pub const PAGES: &[Page] = pages! {
     W0301 W0302 W0303 W0304 W0305 W0306
     W0401 W0402 W0403 W0404 W0405
     W0501 W0502 W0503 W0504
+    W0601 W0602 W0603 W0604 W0605 W0606 W0607
 };
 
 /// The page on a code, in any case.

@@ -13,6 +13,7 @@ mod labels;
 pub mod npy;
 mod npy_header;
 pub mod npz;
+pub mod run_folder;
 pub mod safetensors;
 
 pub use dataset::{Dataset, Header, Samples, TargetHeader, Targets, Task};

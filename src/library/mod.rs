@@ -398,8 +398,8 @@ pub trait Optimizer: std::fmt::Debug {
         Decay::None
     }
 
-    /// The learning rate before the schedule.
-    fn learning_rate(&self) -> f64;
+    /// The learning rate before the schedule; `None` where it is to be found by a range test.
+    fn learning_rate(&self) -> Option<f64>;
 
     /// Whether the parameters go together.
     ///

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::check::advice::{advise, latest_run};
 use crate::check::program::{Findings, Program};
 use crate::check::{Compilation, Headers, Request, compile_with};
 use crate::diagnostic::Diagnostic;
@@ -171,7 +172,10 @@ pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 /// Checks with the headers that are known.
 fn check_now(job: &Job, cache: &HeaderCache) -> Analysis {
     let headers = CachedHeaders { cache, read: None, is_complete: Cell::new(true) };
-    let compilation = compile_job(job, &headers);
+    let mut compilation = compile_job(job, &headers);
+    if headers.is_complete.get() {
+        add_advice(job, &mut compilation);
+    }
     Analysis {
         version: job.version,
         is_complete: headers.is_complete.get(),
@@ -181,6 +185,16 @@ fn check_now(job: &Job, cache: &HeaderCache) -> Analysis {
         diagnostics: compilation.diagnostics,
         findings: compilation.findings,
     }
+}
+
+/// Adds what is to be said of the latest run of this very text, if its folder is beside the file or in the folder that
+/// the editor was started in.
+fn add_advice(job: &Job, compilation: &mut Compilation) {
+    let (Some(program), Some(text)) = (&compilation.program, job.open.get(&normal(&job.path))) else { return };
+    let places = [job.path.parent().unwrap_or(Path::new("")).join("runs"), PathBuf::from("runs")];
+    let Some((folder, record)) = places.iter().find_map(|runs| latest_run(runs, &job.path, text)) else { return };
+    let said = advise(program, &compilation.sources, &record).into_iter();
+    compilation.diagnostics.extend(said.map(|said| said.note(format!("from the run `{}`", folder.display()))));
 }
 
 /// Whether a file only defines what others include, so that it need not be a whole pipeline.

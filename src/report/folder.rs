@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::formats::atomic::write_atomic;
 use crate::formats::error::FormatError;
+pub use crate::formats::run_folder::{CHECKPOINTS, COMMAND, METRICS, PIPELINE, RESOLVED, SUMMARY};
 use crate::train::events::{EpochRecord, Summary};
 
 /// Why the run folder cannot be used.
@@ -47,18 +48,6 @@ pub struct Folder {
     _lock: File,
 }
 
-/// As given.
-pub const PIPELINE: &str = "pipeline.nnopt";
-/// With every value.
-pub const RESOLVED: &str = "resolved.nnopt";
-/// One object a line.
-pub const METRICS: &str = "metrics.jsonl";
-/// The end.
-pub const SUMMARY: &str = "summary.json";
-/// How the run was started.
-pub const COMMAND: &str = "command.json";
-/// The folder of checkpoints.
-pub const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = "lock";
 
 impl Folder {
@@ -184,6 +173,15 @@ pub fn epoch_object(record: &EpochRecord) -> Value {
     object.insert("samples_per_second".to_owned(), json!(record.samples_per_second));
     object.insert("seconds".to_owned(), json!(record.seconds));
     object.insert("best".to_owned(), json!(record.best));
+    object.insert("data_seconds".to_owned(), json!(record.data_seconds));
+    if let Some(health) = &record.health {
+        for (name, figures) in [("gradients", &health.gradients), ("weights", &health.weights), ("dead", &health.dead)]
+        {
+            let figures: Map<String, Value> =
+                figures.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            object.insert(name.to_owned(), Value::Object(figures));
+        }
+    }
     Value::Object(object)
 }
 
@@ -197,6 +195,8 @@ pub fn summary_object(summary: &Summary) -> Value {
         object
     });
     let test: Map<String, Value> = summary.test.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let settled: Map<String, Value> =
+        summary.settled.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     json!({
         "status": summary.status.name(),
         "failure": summary.failure,
@@ -208,15 +208,18 @@ pub fn summary_object(summary: &Summary) -> Value {
         "confusion": summary.confusion,
         "samples_per_second": summary.samples_per_second,
         "seconds": summary.seconds,
+        "load_seconds": summary.load_seconds,
         "peak_memory_bytes": summary.peak_memory_bytes,
         "device": summary.device,
         "weights_sha256": summary.weights_sha256,
+        "settled": settled,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::health::Health;
 
     #[test]
     fn folders_are_numbered_and_never_shared() {
@@ -243,10 +246,12 @@ mod tests {
             samples_per_second: 100.0,
             seconds: 2.0,
             best: true,
+            data_seconds: 0.25,
+            health: Some(Health { dead: vec![("model.1".into(), 0.5)], ..Health::default() }),
         };
         folder.append(&epoch_object(&record)).unwrap();
         folder.append(&epoch_object(&record)).unwrap();
-        let line = r#"{"event":"epoch","epoch":1,"step":10,"train.loss":0.5,"val.loss":null,"lr":0.001,"samples_per_second":100.0,"seconds":2.0,"best":true}"#;
+        let line = r#"{"event":"epoch","epoch":1,"step":10,"train.loss":0.5,"val.loss":null,"lr":0.001,"samples_per_second":100.0,"seconds":2.0,"best":true,"data_seconds":0.25,"gradients":{},"weights":{},"dead":{"model.1":0.5}}"#;
         let text = fs::read_to_string(folder.path().join(METRICS)).unwrap();
         assert_eq!(text, format!("{line}\n{line}\n"));
     }

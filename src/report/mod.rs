@@ -1,5 +1,6 @@
 //! What people and files are told: diagnostics, progress, tables, the run folder.
 
+pub mod curve;
 pub mod diagnostics;
 pub mod folder;
 pub mod overview;

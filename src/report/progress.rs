@@ -114,6 +114,8 @@ mod tests {
             samples_per_second: 84_123.0,
             seconds: 0.42,
             best: true,
+            data_seconds: 0.0,
+            health: None,
         };
         let expected = "epoch  3/20: train.loss 0.1234, val.accuracy 0.9712, 84.1 k samples/s, 0.4 s, best so far";
         assert_eq!(epoch_line(&record, 20), expected);

@@ -258,6 +258,16 @@ pub enum Auto<T> {
     Given(T),
 }
 
+impl<T: Copy> Auto<T> {
+    /// The value, unless it is to be found out.
+    pub fn given(&self) -> Option<T> {
+        match self {
+            Auto::Auto => None,
+            Auto::Given(value) => Some(*value),
+        }
+    }
+}
+
 impl<T: FromArg> FromArg for Auto<T> {
     fn expected() -> String {
         format!("{} or `auto`", T::expected())

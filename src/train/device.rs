@@ -36,12 +36,24 @@ pub fn open_session(
     let data = resident_data(program, prepared, loaded);
     let setup = Setup { plans: &prepared.plans, states: &prepared.states, data: &data };
     let adapter = choose(&program.train.devices)?;
-    let limits = adapter.as_ref().map_or_else(Limits::of_cpu, Limits::of_adapter);
+    let limits = limits_of(adapter.as_ref());
     check_memory(program, prepared, &limits)?;
     Ok(match adapter {
         Some(adapter) => gpu::open(&setup, &adapter)?,
         None => cpu::open(&setup, threads)?,
     })
+}
+
+/// What the program's device can hold.
+///
+/// # Errors
+/// When there is no such device.
+pub fn limits(program: &Program) -> Result<Limits, BackendError> {
+    Ok(limits_of(choose(&program.train.devices)?.as_ref()))
+}
+
+fn limits_of(adapter: Option<&gpu::Adapter>) -> Limits {
+    adapter.map_or_else(Limits::of_cpu, Limits::of_adapter)
 }
 
 /// What plans for the program's device may fuse. A device that is named and not there is taken for a GPU.

@@ -79,7 +79,7 @@ pub(super) fn diagnose(
         .iter()
         .find(|step| step.spec.split == "train" && step.spec.batch == samples.len())
         .unwrap_or_else(|| unreachable!("a training step of {} rows is prepared", samples.len()));
-    let lr = program.schedule.item.learning_rate(program.optimizer.item.learning_rate(), update, &shape);
+    let lr = program.rate_at(update).unwrap_or_else(|| unreachable!("a training has a learning rate"));
     let mut words = Vec::new();
     let plan = &prepared.plans[step.plan];
     let context = StepContext { step: update, lr };
@@ -121,11 +121,11 @@ fn number(word: u32, dtype: DType) -> f64 {
 }
 
 /// The name of the input that numbers the rows of the batch itself.
-const PLACES: &str = "places";
+pub(super) const PLACES: &str = "places";
 
 /// Lets the graph read the batch's own rows instead of the whole data set, which as f64 would be large. Random numbers
 /// are still drawn by the rows' own numbers.
-fn read_batch_only(graph: &mut Graph, samples: usize) {
+pub(super) fn read_batch_only(graph: &mut Graph, samples: usize) {
     let id = InputId(graph.inputs.len() as u32);
     graph.inputs.push(InputInfo { name: PLACES.to_owned(), shape: vec![samples], dtype: DType::U32 });
     let shift = |value: &mut Value| value.0 += 1;

@@ -1,5 +1,7 @@
 //! What a training reports while it runs and at its end.
 
+use super::health::Health;
+
 /// Told what happens in a training.
 pub trait Observer {
     /// Something happened.
@@ -76,6 +78,10 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Whether the epoch is the best so far.
     pub best: bool,
+    /// Seconds in which the host chose rows and wrote inputs, while the device may have waited.
+    pub data_seconds: f64,
+    /// Gradients and dead units, where they were measured.
+    pub health: Option<Health>,
 }
 
 /// How a training ended.
@@ -132,4 +138,8 @@ pub struct Summary {
     pub device: String,
     /// SHA-256 of the trained weights and buffers, in the order of their names.
     pub weights_sha256: String,
+    /// Seconds that reading the data took.
+    pub load_seconds: f64,
+    /// Settings that were `auto` until the device was known, by path, with what was found for them.
+    pub settled: Vec<(&'static str, f64)>,
 }

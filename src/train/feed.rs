@@ -1,8 +1,12 @@
 //! The rows that the host gives a device for its steps, several steps at a time.
 
+use std::time::{Duration as Time, Instant};
+
 use crate::backend::{BackendError, Session};
+use crate::check::program::Program;
 use crate::ir::random::split_seed;
 use crate::library::StepContext;
+use crate::lower::Mode;
 use crate::plan::Plan;
 
 use super::prepare::{Prepared, PreparedStep};
@@ -27,13 +31,15 @@ const MOST_WORDS: usize = 1 << 18;
 pub(super) struct Queue {
     plan: usize,
     words: Vec<u32>,
+    /// How long the device was given steps, or ran them.
+    pub given: Time,
 }
 
 impl Queue {
     /// A queue that never grows, for steps of these plans.
     pub fn for_plans(plans: &[Plan]) -> Queue {
         let longest = plans.iter().map(|plan| plan.step.words).max().unwrap_or(0);
-        Queue { plan: 0, words: Vec::with_capacity(MOST_WORDS + longest) }
+        Queue { words: Vec::with_capacity(MOST_WORDS + longest), ..Queue::default() }
     }
 
     /// Adds a step. Steps of another plan that wait go to the device first, so that the order stays.
@@ -53,10 +59,34 @@ impl Queue {
         Ok(())
     }
 
+    /// Adds an update over these rows, in as many parts as the program says; `number` counts the parts.
+    pub fn push_update(
+        &mut self,
+        session: &mut dyn Session,
+        program: &Program,
+        prepared: &Prepared,
+        samples: &[u32],
+        number: &mut u32,
+        context: StepContext,
+    ) -> Result<(), BackendError> {
+        let parts = samples.len().div_ceil(program.micro_batch());
+        for (index, rows) in samples.chunks(program.micro_batch()).enumerate() {
+            let mode = if index + 1 == parts { Mode::Update } else { Mode::Accumulate };
+            let step = prepared.step(mode, "train", rows.len());
+            let share = rows.len() as f32 / samples.len() as f32;
+            let inputs = StepInputs { rows, number: *number, share, context };
+            self.push(session, prepared, step, program.train.seed, &inputs)?;
+            *number = number.wrapping_add(1);
+        }
+        Ok(())
+    }
+
     /// Gives the device all steps that wait.
     pub fn flush(&mut self, session: &mut dyn Session) -> Result<(), BackendError> {
         if !self.words.is_empty() {
+            let began = Instant::now();
             session.run(self.plan, &self.words)?;
+            self.given += began.elapsed();
             self.words.clear();
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Whether a program fits its device, known before anything is allocated.
 
 use super::device::fusion;
-use super::prepare::{Memory, Prepared, prepare_batch};
+use super::prepare::{Memory, Prepared, prepare, prepare_batch};
 use crate::backend::gpu::{self, Adapter};
 use crate::check::for_each_layer;
 use crate::check::program::Program;
@@ -85,6 +85,31 @@ pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> 
         tensors: tensors.join(", "),
         advice,
     }))
+}
+
+/// Settles `batch = auto`: the largest of [`Program::auto_batches`] whose plan fits. Gives the reason, for people;
+/// `None` where the batch is known. Where none fits, the smallest is left to be refused by [`check_memory`].
+pub fn settle_batch(program: &mut Program, limits: &Limits) -> Option<String> {
+    let candidates = program.auto_batches();
+    let smallest = *candidates.last()?;
+    let mut reason = format!("the largest power of two in the {} training rows", program.data.splits[0].rows);
+    let mut chosen = smallest;
+    for batch in candidates {
+        program.train.batch = batch;
+        match excess(&prepare(program, fusion(program)), limits) {
+            None => {
+                chosen = batch;
+                break;
+            }
+            Some((what, needed, available)) => {
+                let (needed, available) = (show(needed), show(available));
+                let device = &limits.device;
+                reason = format!("a batch of {batch} needs {needed} of {what} on `{device}`, which has {available}");
+            }
+        }
+    }
+    program.settle_batch(chosen);
+    Some(format!("batch = auto is {chosen}: {reason}"))
 }
 
 /// Bytes on a GPU, whose kernels keep intermediate results behind the arena.

@@ -6,6 +6,8 @@ mod diagnose;
 pub mod evaluate;
 pub mod events;
 mod feed;
+pub mod find_rate;
+pub mod health;
 pub mod initialize;
 mod keep;
 pub mod memory;

@@ -8,7 +8,8 @@ use super::checkpoint::{self, CheckpointError, Meta, Snapshot};
 use super::diagnose::{diagnose, update_of};
 use super::evaluate::{self, Measured};
 use super::events::{EpochRecord, Event, Observer, Status, Summary};
-use super::feed::{Queue, StepInputs};
+use super::feed::Queue;
+use super::health::HealthCheck;
 use super::initialize::initialize;
 use super::keep::Keeper;
 use super::monitor::Monitor;
@@ -19,7 +20,7 @@ use crate::data::load::Loaded;
 use crate::data::{DataError, Sampler};
 use crate::ir::StateId;
 use crate::library::StepContext;
-use crate::lower::{GUARD, Mode};
+use crate::lower::GUARD;
 
 /// Why a training could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum TrainError {
     /// The data does not allow it.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// `lr = auto` has not been settled.
+    #[error("the learning rate is still to be found")]
+    NoRate,
 }
 
 /// How often the figures of a running epoch are reported.
@@ -52,6 +56,9 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Summary, TrainError> {
     let start = Instant::now();
+    if program.rate.is_none() {
+        return Err(TrainError::NoRate);
+    }
     for note in initialize(program, loaded, &prepared.states, session)? {
         observer.event(&Event::Note(note));
     }
@@ -76,6 +83,8 @@ pub fn run(
         monitor,
         pipeline: checkpoint::pipeline_sha256(program),
         queue: Queue::for_plans(&prepared.plans),
+        health: HealthCheck::default(),
+        data_time: Time::ZERO,
         batch: Vec::with_capacity(program.train.batch),
         step: 0,
         number: 0,
@@ -110,6 +119,9 @@ struct Run<'a> {
     pipeline: String,
     /// Steps that wait for the device.
     queue: Queue,
+    health: HealthCheck,
+    /// Time in which the host chose rows and wrote inputs.
+    data_time: Time,
     /// The rows of a batch.
     batch: Vec<u32>,
     /// Updates given to the device.
@@ -147,7 +159,9 @@ impl Run<'_> {
         let mut failure = None;
         let mut epochs = 0;
         for epoch in 1..=train.epochs {
+            let began = Instant::now();
             sampler.shuffle(epoch as u32);
+            self.data_time = began.elapsed();
             evaluate::reset(self.program, self.prepared, self.session, "train")?;
             let began = Instant::now();
             let seen = self.samples;
@@ -197,6 +211,7 @@ impl Run<'_> {
         while next < batches {
             let end = (next + chunk).min(batches);
             let chunk_began = Instant::now();
+            let given_before = self.queue.given;
             for batch in next..end {
                 // The buffer is lent and comes back, so that a step allocates nothing.
                 let mut samples = std::mem::take(&mut self.batch);
@@ -207,6 +222,7 @@ impl Run<'_> {
                 self.batch = samples;
                 fed?;
             }
+            self.data_time += chunk_began.elapsed().saturating_sub(self.queue.given - given_before);
             self.queue.flush(self.session)?;
             next = end;
             if self.observer.interrupted() {
@@ -240,23 +256,15 @@ impl Run<'_> {
 
     /// Queues one update for the device.
     fn feed(&mut self, samples: &[u32]) -> Result<(), TrainError> {
-        let program = self.program;
-        let optimizer = &program.optimizer.item;
-        let base = optimizer.learning_rate();
-        let lr = program.schedule.item.learning_rate(base, self.step, &program.run_shape());
-        let context = StepContext { step: self.step, lr };
-        let parts = samples.len().div_ceil(program.micro_batch());
-        for (index, rows) in samples.chunks(program.micro_batch()).enumerate() {
-            let mode = if index + 1 == parts { Mode::Update } else { Mode::Accumulate };
-            let step = self.prepared.step(mode, "train", rows.len());
-            let share = rows.len() as f32 / samples.len() as f32;
-            let inputs = StepInputs { rows, number: self.number, share, context };
-            self.queue.push(self.session, self.prepared, step, program.train.seed, &inputs)?;
-            self.number = self.number.wrapping_add(1);
-        }
+        let context = StepContext { step: self.step, lr: self.rate_at(self.step) };
+        self.queue.push_update(self.session, self.program, self.prepared, samples, &mut self.number, context)?;
         self.step += 1;
         self.samples += samples.len() as u64;
         Ok(())
+    }
+
+    fn rate_at(&self, step: u64) -> f64 {
+        self.program.rate_at(step).unwrap_or_else(|| unreachable!("a training begins with a learning rate"))
     }
 
     /// Whether a loss was not finite, and which tensor was the first.
@@ -294,9 +302,8 @@ impl Run<'_> {
         }
         let value = metrics.iter().find(|(name, _)| *name == self.monitor.name).map_or(f64::NAN, |(_, value)| *value);
         let better = self.monitor.is_better(value, self.best.as_ref().map(|best| best.value));
-        let base = program.optimizer.item.learning_rate();
-        let lr = program.schedule.item.learning_rate(base, self.step.saturating_sub(1), &program.run_shape());
-        let record = EpochRecord {
+        let lr = self.rate_at(self.step.saturating_sub(1));
+        let mut record = EpochRecord {
             epoch,
             step: self.step,
             metrics,
@@ -304,17 +311,23 @@ impl Run<'_> {
             samples_per_second: rate,
             seconds: self.start.elapsed().as_secs_f64(),
             best: better,
+            data_seconds: self.data_time.as_secs_f64(),
+            health: None,
         };
         if better {
             let snapshot = Arc::new(self.weights_of(&last));
             self.best = Some(Best { record: record.clone(), value, snapshot: Arc::clone(&snapshot) });
             self.keeper.put("best", snapshot, self.meta(epoch));
         }
+        let since = self.step - self.best.as_ref().map_or(0, |best| best.record.step);
+        let stops = self.monitor.patience.is_some_and(|patience| since >= patience && !better);
+        let is_last = stops || epoch == program.train.epochs;
+        if self.health.is_due(epoch == 1 || is_last, self.training) {
+            record.health = Some(self.health.measure(program, self.loaded, &last)?);
+        }
         self.keeper.put("last", Arc::new(last), self.meta(epoch));
         self.keeper.write_some()?;
         self.observer.event(&Event::Epoch(record));
-        let since = self.step - self.best.as_ref().map_or(0, |best| best.record.step);
-        let stops = self.monitor.patience.is_some_and(|patience| since >= patience && !better);
         Ok(if stops { Next::EarlyStop } else { Next::Epoch })
     }
 
@@ -385,6 +398,8 @@ impl Run<'_> {
             peak_memory_bytes: self.prepared.memory().total() + self.session.scratch_bytes(),
             device: self.session.device(),
             weights_sha256: checkpoint::weights_sha256(&self.prepared.states, &snapshot),
+            load_seconds: self.loaded.seconds,
+            settled: self.program.settled.clone(),
         })
     }
 }

@@ -118,7 +118,7 @@ fn twelve_mistakes_in_23_lines() {
         "12:18: error[E0202]: `batch_nrom` is not a layer",
         "13:21: error[E0117]: expected `->`, found `=>`",
         "15:45: error[E0207]: `label_smoothing` of `cross_entropy` is a probability from 0 to below 1, such as `0.5` or `10%`, found `10`",
-        "16:23: error[E0207]: `lr` of `adam` is a number above 0, found `\"fast\"`",
+        "16:23: error[E0207]: `lr` of `adam` is a number above 0 or `auto`, found `\"fast\"`",
     ];
     assert_eq!(expected.len(), 12);
     assert_eq!(lines, expected);

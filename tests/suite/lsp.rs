@@ -514,3 +514,33 @@ fn diagnostics_follow_an_edit_within_50_ms() {
     assert!(times[7] < limit, "{times:?}");
     client.end();
 }
+
+#[test]
+fn advice_from_the_latest_run_is_a_quick_fix_until_the_text_changes() {
+    let folder = folder();
+    let text = CLEAN.replace("adam(lr = 1e-3)", "sgd(lr = 1e3)");
+    std::fs::write(folder.path().join("a.nnopt"), &text).unwrap();
+    let trained = crate::cli::nnoptc(folder.path(), &["run", "a.nnopt", "--device", "cpu", "-q"]);
+    assert_eq!(trained.status.code(), Some(1), "{}", crate::cli::text(&trained.stderr));
+
+    let mut client = Client::start(folder.path(), &[]);
+    let mut said = client.open(&text);
+    let is_advice = |said: &&Value| said["code"] == "W0601";
+    // It comes with what depends on the data.
+    while !said.iter().any(|said| is_advice(&said)) {
+        said = client.diagnostics(1);
+    }
+    let advice = said.iter().find(is_advice).unwrap();
+    let message = advice["message"].as_str().unwrap();
+    assert!(message.contains("the loss was not finite") && message.contains("from the run `"), "{message}");
+    let params = json!({ "textDocument": { "uri": client.uri }, "range": advice["range"], "context": { "diagnostics": [advice] } });
+    let actions = client.request("textDocument/codeAction", params);
+    let fix = actions.as_array().unwrap().iter().find(|action| action["title"] == "Lower the learning rate to 0.5");
+    let edit = &fix.unwrap_or_else(|| panic!("{actions}"))["edit"]["changes"][&client.uri][0];
+    assert_eq!((&edit["range"], &edit["newText"]), (&advice["range"], &json!("0.5")));
+
+    let mended = text.replace("lr = 1e3", "lr = 0.5");
+    let said = client.replace(2, &mended);
+    assert!(!said.iter().any(|said| is_advice(&said)), "{said:?}");
+    client.end();
+}

@@ -1,11 +1,13 @@
 //! Tests of the whole: one binary, one module a subject.
 
+mod advice;
 mod cli;
 mod diagnostics;
 mod dispatches;
 mod editors;
 mod emit;
 mod failures;
+mod finders;
 mod floors;
 mod frozen;
 mod harness;
@@ -15,6 +17,7 @@ mod operations;
 mod parity;
 mod renderings;
 mod settings;
+mod shell;
 mod speed;
 mod steps;
 mod training;

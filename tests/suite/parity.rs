@@ -165,7 +165,7 @@ fn check_optimizers(executor: &Executor, every: usize) {
                 session.write_state(id, &words(&data, states.info(id).dtype)).unwrap();
             }
         }
-        let lr = optimizer.item.learning_rate();
+        let lr = optimizer.item.learning_rate().unwrap();
         for step in 0..200u64 {
             let context = StepContext { step, lr };
             let row: Vec<u32> = test

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use nnoptc::check::advice::{Record, advise};
 use nnoptc::check::{Compilation, Request, compile};
 use nnoptc::explain::PAGES;
 use nnoptc::formats::Memory;
@@ -18,6 +19,8 @@ struct Sample {
     source: String,
     files: Memory,
     sets: Vec<String>,
+    /// The figures of a run that advice is about: `metrics.jsonl`.
+    figures: Option<String>,
 }
 
 fn table(header: &str, rows: usize, line: impl Fn(usize) -> String) -> String {
@@ -49,7 +52,7 @@ fn samples() -> Vec<Sample> {
     }
     let mut samples = Vec::new();
     let mut add = |code, source: String| {
-        samples.push(Sample { code, source, files: data.clone(), sets: Vec::new() });
+        samples.push(Sample { code, source, files: data.clone(), sets: Vec::new(), figures: None });
     };
     let good = |from: &str, to: &str| with(from, to);
     let model = "conv2d(4, kernel = 3) -> relu";
@@ -155,9 +158,10 @@ fn samples() -> Vec<Sample> {
             .replace("batch  = 4", "batch  = 512"),
         files: data.clone(),
         sets: Vec::new(),
+        figures: None,
     });
     let mut add = |code, source: String| {
-        samples.push(Sample { code, source, files: data.clone(), sets: Vec::new() });
+        samples.push(Sample { code, source, files: data.clone(), sets: Vec::new(), figures: None });
     };
     let optimizer = "optimizer = adam(lr = 1e-3)";
     add("W0401", good(optimizer, "optimizer = adam(lr = 1e-3)\nschedule  = step(every = 5 epochs)"));
@@ -176,15 +180,56 @@ fn samples() -> Vec<Sample> {
     samples.push(Sample {
         code: "E0213",
         source: GOOD.to_owned(),
-        files: data,
+        files: data.clone(),
         sets: vec!["optimiser.lr=3e-4".to_owned()],
+        figures: None,
     });
+    // Advice from runs.
+    let losses = |losses: &[(f64, f64)]| -> String {
+        let line = |(epoch, (train, val)): (usize, &(f64, f64))| {
+            format!(
+                "{{\"event\":\"epoch\",\"epoch\":{},\"lr\":1e-3,\"train.loss\":{train},\"val.loss\":{val}}}\n",
+                epoch + 1
+            )
+        };
+        losses.iter().enumerate().map(line).collect()
+    };
+    let health = |last: f64, norm: f64, dead: f64| -> String {
+        let line = |epoch: usize, first: f64, last: f64| {
+            format!(
+                "{{\"event\":\"epoch\",\"epoch\":{epoch},\"seconds\":20,\"data_seconds\":{last},\"gradients\":\
+                 {{\"model.0.weight\":{first},\"model.3.weight\":1}},\"dead\":{{\"model.1\":{dead}}}}}\n"
+            )
+        };
+        line(1, norm.min(1.0), 0.0) + &line(9, norm, last)
+    };
+    let mut flat = vec![(2.0, 2.0)];
+    flat.extend([(1.0, 1.0); 11]);
+    for (code, figures) in [
+        ("W0601", losses(&[(1.0, 1.0), (0.5, 0.5), (2.0, 2.0)])),
+        ("W0602", losses(&flat)),
+        ("W0603", losses(&[(2.0, 1.0), (1.0, 0.5), (0.9, 0.6), (0.8, 0.7), (0.7, 0.8)])),
+        ("W0604", health(0.0, 1.0, 0.875)),
+        ("W0605", health(0.0, 500.0, 0.0)),
+        ("W0606", health(0.0, 1e-7, 0.0)),
+        ("W0607", health(12.0, 1.0, 0.0)),
+    ] {
+        let (source, files) = (GOOD.to_owned(), data.clone());
+        samples.push(Sample { code, source, files, sets: Vec::new(), figures: Some(figures) });
+    }
     samples
 }
 
 fn compiled(sample: &Sample) -> Compilation {
     let files = sample.files.clone().with("a.nnopt", sample.source.as_bytes());
-    compile(&Request { path: "a.nnopt".into(), sets: sample.sets.clone(), profile: None }, &files).unwrap()
+    let request = Request { path: "a.nnopt".into(), sets: sample.sets.clone(), profile: None };
+    let mut compilation = compile(&request, &files).unwrap();
+    if let Some(figures) = &sample.figures {
+        let record = Record::read(figures, None).unwrap();
+        let program = compilation.program.as_ref().unwrap();
+        compilation.diagnostics.extend(advise(program, &compilation.sources, &record));
+    }
+    compilation
 }
 
 fn rendered(compilation: &Compilation, format: Format) -> String {

@@ -234,7 +234,7 @@ impl Pipeline<'_> {
         let train = &program.train;
         let _ = writeln!(text, "{:?} {:?} {:?}", train.devices, train.early_stop, program.data.normalize);
         let mut states = States::default();
-        let base = program.optimizer.item.learning_rate();
+        let base = program.optimizer.item.learning_rate().unwrap();
         let run = program.run_shape();
         for step in 0..run.total_steps {
             let _ = writeln!(text, "{:e}", program.schedule.item.learning_rate(base, step, &run));

@@ -64,7 +64,7 @@ fn update(executor: &Executor, (program, loaded): &(Program, Loaded), parts: &[V
             lower(program, &spec, &mut states)
         })
         .collect();
-    let context = StepContext { step: 0, lr: program.optimizer.item.learning_rate() };
+    let context = StepContext { step: 0, lr: program.optimizer.item.learning_rate().unwrap() };
     let given = |index: usize, name: &str| -> Vec<f64> {
         let rows = &parts[index];
         match name {

@@ -9,7 +9,7 @@ pub(super) const LINT: Lint = Lint { code: CODE, name: "min_above_lr", check };
 
 fn check(context: &Context) -> Vec<Diagnostic> {
     let (schedule, optimizer) = (&context.program.schedule, &context.program.optimizer);
-    let rate = optimizer.item.learning_rate();
+    let Some(rate) = context.program.rate else { return Vec::new() };
     let Some(min) = schedule.item.target().filter(|min| *min >= rate && *min > 0.0) else { return Vec::new() };
     let (min, rate) = (Real(min).show(), Real(rate).show());
     let message = format!("`min` of `{}` is {min}, the learning rate is {rate}", schedule.name);

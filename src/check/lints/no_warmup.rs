@@ -15,7 +15,8 @@ pub(super) const LINT: Lint = Lint { code: CODE, name: "no_warmup", check };
 fn check(context: &Context) -> Vec<Diagnostic> {
     let program = context.program;
     let (optimizer, schedule) = (&program.optimizer, &program.schedule);
-    let (rate, [_, high]) = (optimizer.item.learning_rate(), optimizer.item.usual_rates());
+    let [_, high] = optimizer.item.usual_rates();
+    let Some(rate) = program.rate else { return Vec::new() };
     let run = program.run_shape();
     let warms = schedule.item.warmup().steps(run.steps_per_epoch) > 0;
     if warms || rate < high || program.train.batch < LARGE_BATCH {

@@ -12,7 +12,8 @@ pub(super) const LINT: Lint = Lint { code: CODE, name: "odd_learning_rate", chec
 
 fn check(context: &Context) -> Vec<Diagnostic> {
     let optimizer = &context.program.optimizer;
-    let (rate, [low, high]) = (optimizer.item.learning_rate(), optimizer.item.usual_rates());
+    let [low, high] = optimizer.item.usual_rates();
+    let Some(rate) = context.program.rate else { return Vec::new() };
     let (what, happens) = if rate > FAR * high {
         ("high", "the loss grows without bound, or stays where it is")
     } else if rate * FAR < low * 0.999 {

@@ -11,7 +11,6 @@ pub(super) const LINT: Lint = Lint { code: CODE, name: "schedule_length", check 
 fn check(context: &Context) -> Vec<Diagnostic> {
     let program = context.program;
     let (schedule, run) = (&program.schedule, program.run_shape());
-    let base = program.optimizer.item.learning_rate();
     let show = |number: f64| Real(format!("{number:.2e}").parse().unwrap_or(number)).show();
     let total = run.total_steps;
     let epochs = |diagnostic: Diagnostic| match context.train_setting("epochs") {
@@ -34,9 +33,11 @@ fn check(context: &Context) -> Vec<Diagnostic> {
         .map_or(schedule.span, |value| schedule.span_of(value.name));
     // Within a tenth the two are meant to be the same.
     let diagnostic = if length as f64 > total as f64 * 1.1 {
-        let last = schedule.item.rate(base, total.saturating_sub(1), &run);
+        // A rate that is still to be found is 1 here, so that the last is a share of it.
+        let last = schedule.item.rate(program.rate.unwrap_or(1.0), total.saturating_sub(1), &run);
+        let of = if program.rate.is_some() { "" } else { " of the first" };
         let message = format!("`{}` goes on for {length} steps, the training ends before", schedule.name);
-        Diagnostic::warning(CODE, place, message).label(format!("the last rate is {}", show(last)))
+        Diagnostic::warning(CODE, place, message).label(format!("the last rate is {}{of}", show(last)))
     } else if (length as f64) < total as f64 * 0.9 && schedule.item.target() == Some(0.0) {
         let message = format!("`{}` arrives at 0 after {length} steps, the training goes on", schedule.name);
         let label = format!("nothing is learned in the last {} steps", total - length);

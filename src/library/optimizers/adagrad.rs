@@ -4,7 +4,7 @@ use super::parts::coupled_decay;
 use crate::ir::{Unary, Value};
 use crate::item;
 use crate::library::{Decay, Optimizer, UpdateBuilder};
-use crate::schema::{NonNegative, Positive};
+use crate::schema::{Auto, NonNegative, Positive};
 
 item! {
     /// Adagrad: divides each step by the root of the sum of squared gradients so far; as `torch.optim.Adagrad`.
@@ -16,8 +16,8 @@ item! {
     /// adagrad(lr = 0.01)
     /// ```
     "adagrad" => pub struct Adagrad: Optimizer {
-        /// Learning rate.
-        lr: Positive = Positive(1e-2),
+        /// Learning rate; `auto` looks for one before the training, as `nnoptc find-lr` does.
+        lr: Auto<Positive> = Auto::Given(Positive(1e-2)),
         /// How fast the learning rate shrinks by itself.
         lr_decay: NonNegative = NonNegative(0.0),
         /// Coupled L2 decay, added to the gradient.
@@ -43,8 +43,8 @@ impl Optimizer for Adagrad {
         if self.weight_decay.0 > 0.0 { Decay::Coupled(self.weight_decay.0) } else { Decay::None }
     }
 
-    fn learning_rate(&self) -> f64 {
-        self.lr.0
+    fn learning_rate(&self) -> Option<f64> {
+        self.lr.given().map(|rate| rate.0)
     }
 
     fn lower(&self, update: &mut UpdateBuilder, weight: Value, grad: Value) -> Value {

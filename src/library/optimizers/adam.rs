@@ -4,7 +4,7 @@ use super::parts::{blend, coupled_decay, mean_square};
 use crate::ir::{Binary, Unary, Value};
 use crate::item;
 use crate::library::{Decay, Optimizer, UpdateBuilder};
-use crate::schema::{Betas, NonNegative, Positive};
+use crate::schema::{Auto, Betas, NonNegative, Positive};
 
 item! {
     /// Adam: steps by the mean gradient over the root of the mean squared gradient; as `torch.optim.Adam`.
@@ -17,8 +17,8 @@ item! {
     /// adam(lr = 3e-4)
     /// ```
     "adam" => pub struct Adam: Optimizer {
-        /// Learning rate.
-        lr: Positive = Positive(1e-3),
+        /// Learning rate; `auto` looks for one before the training, as `nnoptc find-lr` does.
+        lr: Auto<Positive> = Auto::Given(Positive(1e-3)),
         /// Shares of the two means that are kept at each step.
         betas: Betas = Betas(0.9, 0.999),
         /// Added to the root, against division by 0.
@@ -44,8 +44,8 @@ impl Optimizer for Adam {
         if self.weight_decay.0 > 0.0 { Decay::Coupled(self.weight_decay.0) } else { Decay::None }
     }
 
-    fn learning_rate(&self) -> f64 {
-        self.lr.0
+    fn learning_rate(&self) -> Option<f64> {
+        self.lr.given().map(|rate| rate.0)
     }
 
     fn lower(&self, update: &mut UpdateBuilder, weight: Value, grad: Value) -> Value {

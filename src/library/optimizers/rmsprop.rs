@@ -4,7 +4,7 @@ use super::parts::{blend, coupled_decay, mean_square};
 use crate::ir::{Unary, Value};
 use crate::item;
 use crate::library::{Decay, Optimizer, UpdateBuilder};
-use crate::schema::{NonNegative, Positive, Probability};
+use crate::schema::{Auto, NonNegative, Positive, Probability};
 
 item! {
     /// RMSprop: divides each step by the root of the mean squared gradient; as `torch.optim.RMSprop`.
@@ -17,8 +17,8 @@ item! {
     /// rmsprop(lr = 1e-3, momentum = 0.9)
     /// ```
     "rmsprop" => pub struct RmsProp: Optimizer {
-        /// Learning rate.
-        lr: Positive = Positive(1e-2),
+        /// Learning rate; `auto` looks for one before the training, as `nnoptc find-lr` does.
+        lr: Auto<Positive> = Auto::Given(Positive(1e-2)),
         /// Share of the mean square that is kept at each step.
         alpha: Probability = Probability(0.99),
         /// Added to the root, against division by 0.
@@ -46,8 +46,8 @@ impl Optimizer for RmsProp {
         if self.weight_decay.0 > 0.0 { Decay::Coupled(self.weight_decay.0) } else { Decay::None }
     }
 
-    fn learning_rate(&self) -> f64 {
-        self.lr.0
+    fn learning_rate(&self) -> Option<f64> {
+        self.lr.given().map(|rate| rate.0)
     }
 
     fn lower(&self, update: &mut UpdateBuilder, weight: Value, grad: Value) -> Value {

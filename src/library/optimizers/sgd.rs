@@ -4,7 +4,7 @@ use super::parts::coupled_decay;
 use crate::ir::Value;
 use crate::item;
 use crate::library::{Decay, Optimizer, ShapeError, UpdateBuilder};
-use crate::schema::{FromArg, NonNegative, Positive, Probability};
+use crate::schema::{Auto, FromArg, NonNegative, Positive, Probability};
 
 item! {
     /// Stochastic gradient descent, with momentum if asked for; as `torch.optim.SGD`.
@@ -16,8 +16,8 @@ item! {
     /// sgd(lr = 0.1, momentum = 0.9)
     /// ```
     "sgd" => pub struct Sgd: Optimizer {
-        /// Learning rate.
-        lr: Positive = Positive(1e-3),
+        /// Learning rate; `auto` looks for one before the training, as `nnoptc find-lr` does.
+        lr: Auto<Positive> = Auto::Given(Positive(1e-3)),
         /// Share of the velocity that is kept.
         momentum: Probability = Probability(0.0),
         /// Share of the gradient that does not enter the velocity.
@@ -43,8 +43,8 @@ impl Optimizer for Sgd {
         if self.weight_decay.0 > 0.0 { Decay::Coupled(self.weight_decay.0) } else { Decay::None }
     }
 
-    fn learning_rate(&self) -> f64 {
-        self.lr.0
+    fn learning_rate(&self) -> Option<f64> {
+        self.lr.given().map(|rate| rate.0)
     }
 
     fn check(&self) -> Result<(), ShapeError> {
