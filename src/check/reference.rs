@@ -152,7 +152,7 @@ mod tests {
     fn the_page_of_a_setting_says_what_it_takes() {
         let topics = topics();
         let page = |name: &str| &topics.iter().find(|topic| topic.name == name).unwrap().page;
-        assert!(page("batch").contains("Takes a count; `32` by default."), "{}", page("batch"));
+        assert!(page("batch").contains("Takes a count or `auto`; `32` by default."), "{}", page("batch"));
         assert!(page("optimizer").contains("`adamw`"), "{}", page("optimizer"));
     }
 }

@@ -40,8 +40,10 @@ item! {
     "train" => pub struct TrainSettings: Section {
         /// Passes over the training split.
         epochs: Count = Count(10),
-        /// Samples of one update; `auto` is the largest power of two (of each part, with `accumulate`) that the training
-        /// split fills and whose plan fits the device's memory.
+        /// Samples of one update.
+        ///
+        /// `auto` is the largest power of two (of each part, with `accumulate`) that the training split fills and whose
+        /// plan fits the device's memory.
         batch: Auto<Count> = Auto::Given(Count(32)),
         /// Parts in which the samples of one update are processed, to save memory.
         accumulate: Count = Count(1),
