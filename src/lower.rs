@@ -1,5 +1,7 @@
 //! A program to graphs: one for each kind of step.
 
+pub mod scaler;
+
 use crate::check::program::{Join, ModelNode, Normalize, Program};
 use crate::ir::graph::{DataInfo, Init, StateInfo, StateKind};
 use crate::ir::{Binary, Builder, DType, Graph, StateId, States, Unary, Value};
@@ -7,7 +9,9 @@ use crate::library::{
     Augmentation, Coordinates, ImageBuilder, ModelBuilder, Regularizer, Role, StepScalar, TargetType, UpdateBuilder,
 };
 use crate::passes::differentiate::differentiate;
+use crate::passes::precision::store_halves;
 use crate::schema::Made;
+use scaler::Scaler;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +45,8 @@ pub struct Lowered {
     pub scalars: Vec<StepScalar>,
 }
 
-/// The name of the state that holds `1 + step` of the first step whose loss was not finite, or 0.
+/// The name of the state that holds `1 + step` of the step that ended the training, or 0: the first whose loss was not
+/// finite or, in mixed precision, the one that was skipped as one too many in a row.
 pub const GUARD: &str = "guard.first_bad_step";
 
 /// The name of the state in which a metric of a split is summed.
@@ -64,6 +69,7 @@ pub fn lower(program: &Program, spec: &StepSpec, states: &mut States) -> Lowered
     builder.name(output, "the model's output");
 
     let mut scalars = Vec::new();
+    let mut gradients = Vec::new();
     if spec.mode == Mode::Predict {
         set_state(&mut builder, "output", StateKind::Metric, output);
     } else {
@@ -73,8 +79,11 @@ pub fn lower(program: &Program, spec: &StepSpec, states: &mut States) -> Lowered
         lower_metrics(program, spec, &mut builder, [output, targets, loss]);
         if training {
             let objective = add_penalties(program, &mut builder, &weights, loss);
-            lower_update(program, spec, &mut builder, &weights, [loss, objective], &mut scalars);
+            gradients = lower_update(program, spec, &mut builder, &weights, [loss, objective], &mut scalars);
         }
+    }
+    if program.train.mixed {
+        store_halves(&mut builder.graph, &gradients);
     }
     *states = std::mem::take(&mut builder.states);
     Lowered { graph: builder.graph, scalars }
@@ -353,6 +362,7 @@ fn add_penalties(program: &Program, b: &mut Builder, weights: &Weights, loss: Va
     objective
 }
 
+/// Gives the gradients of the weights, as the differentiation left them.
 fn lower_update(
     program: &Program,
     spec: &StepSpec,
@@ -360,14 +370,28 @@ fn lower_update(
     weights: &Weights,
     [loss, objective]: [Value; 2],
     scalars: &mut Vec<StepScalar>,
-) {
+) -> Vec<Value> {
     let values: Vec<Value> = weights.all.iter().map(|(_, weight, _)| *weight).collect();
-    let mut grads = differentiate(b, objective, &values);
+    let scaler = program.train.mixed.then(|| Scaler::new(b));
+    let objective = scaler.as_ref().map_or(objective, |scaler| b.mul(objective, scaler.scale));
+    let raw = differentiate(b, objective, &values);
+    let mut grads = raw.clone();
     for (grad, (id, ..)) in grads.iter().zip(&weights.all) {
         let name = format!("the gradient of `{}`", b.states.info(*id).name);
         b.name(*grad, name);
     }
-    let stop = lower_guard(b, loss);
+    let mut stop = match &scaler {
+        None => lower_guard(b, loss),
+        Some(scaler) => scaler.guard(b),
+    };
+    let accumulates = program.train.accumulate > 1;
+    if accumulates {
+        add_up(spec, b, weights, &mut grads, stop);
+    }
+    if let (Some(scaler), Mode::Update) = (&scaler, spec.mode) {
+        scaler.unscale(b, &mut grads);
+        stop = scaler.update(b, &grads, stop);
+    }
     let buffers: Vec<(StateId, Value)> =
         b.graph.updates.iter().copied().filter(|(id, _)| b.states.info(*id).kind == StateKind::Buffer).collect();
     for (id, value) in buffers {
@@ -375,28 +399,8 @@ fn lower_update(
         guarded_update(b, stop, id, value);
     }
 
-    let accumulates = program.train.accumulate > 1;
-    if accumulates {
-        let share = b.input("share", &[], DType::F32);
-        for (grad, (id, ..)) in grads.iter_mut().zip(&weights.all) {
-            let info = b.states.info(*id).clone();
-            let name = format!("optimizer.accumulated.{}", info.name);
-            let sum = b.state(StateInfo { name, kind: StateKind::Optimizer, init: Init::Fill(0.0), ..info });
-            let part = b.mul(*grad, share);
-            let next = b.add(sum, part);
-            let sum_id = b.state_of(sum).unwrap_or_else(|| unreachable!("the sum of gradients is a state"));
-            match spec.mode {
-                Mode::Accumulate => guarded_update(b, stop, sum_id, next),
-                _ => {
-                    let zero = b.like(next, 0.0);
-                    b.update(sum_id, zero);
-                    *grad = next;
-                }
-            }
-        }
-    }
     if spec.mode == Mode::Accumulate {
-        return;
+        return raw;
     }
     if let Some(limit) = program.train.clip_norm {
         clip(b, &mut grads, limit);
@@ -414,19 +418,45 @@ fn lower_update(
         guarded_update(b, stop, id, next);
     }
     b.layer = None;
+    raw
 }
 
-/// Remembers the first step whose loss is not finite; the result is not 0 from then on.
-fn lower_guard(b: &mut Builder, loss: Value) -> Value {
-    let info = StateInfo {
+/// Adds gradients to those of the parts before; the last part of an update goes on with the sums.
+fn add_up(spec: &StepSpec, b: &mut Builder, weights: &Weights, grads: &mut [Value], stop: Value) {
+    let share = b.input("share", &[], DType::F32);
+    for (grad, (id, ..)) in grads.iter_mut().zip(&weights.all) {
+        let info = b.states.info(*id).clone();
+        let name = format!("optimizer.accumulated.{}", info.name);
+        let sum = b.state(StateInfo { name, kind: StateKind::Optimizer, init: Init::Fill(0.0), ..info });
+        let part = b.mul(*grad, share);
+        let next = b.add(sum, part);
+        let sum_id = b.state_of(sum).unwrap_or_else(|| unreachable!("the sum of gradients is a state"));
+        match spec.mode {
+            Mode::Accumulate => guarded_update(b, stop, sum_id, next),
+            _ => {
+                let zero = b.like(next, 0.0);
+                b.update(sum_id, zero);
+                *grad = next;
+            }
+        }
+    }
+}
+
+/// The number of the step that ended the training, or 0.
+fn guard_state(b: &mut Builder) -> Value {
+    b.state(StateInfo {
         name: GUARD.to_owned(),
         shape: Vec::new(),
         dtype: DType::U32,
         kind: StateKind::Metric,
         init: Init::Fill(0.0),
         layer: None,
-    };
-    let before = b.state(info);
+    })
+}
+
+/// Remembers the first step whose loss is not finite; the result is not 0 from then on.
+fn lower_guard(b: &mut Builder, loss: Value) -> Value {
+    let before = guard_state(b);
     let id = b.state_of(before).unwrap_or_else(|| unreachable!("the guard is a state"));
     let (_, step) = crate::library::random_inputs(b);
     let one = b.constant_u32(1, &[]);

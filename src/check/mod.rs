@@ -454,8 +454,6 @@ impl Checker<'_> {
         for value in &made.values {
             self.resolve("train", value.name, value.value.clone(), value.origin);
         }
-        // There is one precision so far; another one would not compile here before it is used.
-        let settings::Precision::F32 = settings.precision;
         let accumulate = settings.accumulate.0;
         let given = settings.batch.given().map(|batch| batch.0);
         let largest = || program::auto_batches(rows.unwrap_or(1), accumulate, settings.drop_last, model)[0];
@@ -466,6 +464,7 @@ impl Checker<'_> {
             batch_is_open: given.is_none(),
             accumulate,
             drop_last: settings.drop_last,
+            mixed: settings.precision == settings::Precision::Mixed,
             clip_norm: settings.clip_norm.map(|limit| limit.0),
             devices: settings.devices.0.clone(),
             devices_span: made.span_of("devices"),

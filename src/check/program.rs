@@ -249,6 +249,8 @@ pub struct Training {
     pub accumulate: usize,
     /// Whether the last, smaller batch of an epoch is left out.
     pub drop_last: bool,
+    /// Whether tensors between products are stored in 16 bits and the loss is scaled.
+    pub mixed: bool,
     /// The largest global norm of the gradient.
     pub clip_norm: Option<f64>,
     /// Which adapters.

@@ -23,6 +23,10 @@ words! {
     pub enum Precision {
         /// IEEE 754 binary32 everywhere.
         F32 = "f32",
+        /// What products and convolutions read is stored in 16 bits (IEEE 754 binary16), as are the gradients between
+        /// them; sums, norms, losses, weights and their updates stay in 32. The loss is scaled so that small gradients do
+        /// not vanish.
+        Mixed = "mixed",
     }
 }
 

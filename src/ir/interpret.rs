@@ -80,7 +80,11 @@ pub fn interpret(graph: &Graph, environment: &Environment) -> Vec<Tensor> {
     let mut values: Vec<Tensor> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let operands: Vec<&Tensor> = node.operands.iter().map(|operand| &values[operand.index()]).collect();
-        let value = evaluate(graph, node, &operands, environment);
+        let mut value = evaluate(graph, node, &operands, environment);
+        // Sums within a pool are rounded as well.
+        if node.dtype == DType::F16 {
+            value.data.iter_mut().for_each(|number| *number = cast(*number, DType::F16));
+        }
         assert_eq!(value.shape, node.shape, "result of `{}`", node.op.name());
         values.push(value);
     }
@@ -103,7 +107,7 @@ pub fn first_non_finite(graph: &Graph, values: &[Tensor]) -> Option<Value> {
 
 /// `f(a, b)` for elements of a type; whole numbers wrap.
 pub(crate) fn binary_value(function: Binary, dtype: DType, a: f64, b: f64) -> f64 {
-    if dtype == DType::F32 {
+    if dtype != DType::U32 {
         return function.value(a, b);
     }
     let (left, right) = (a as u32, b as u32);
@@ -120,6 +124,7 @@ pub(crate) fn binary_value(function: Binary, dtype: DType, a: f64, b: f64) -> f6
 pub(crate) fn cast(number: f64, dtype: DType) -> f64 {
     match dtype {
         DType::F32 => number,
+        DType::F16 => f64::from(half::f16::from_f64(number)),
         DType::U32 | DType::U8 => f64::from(number as u32),
     }
 }

@@ -8,6 +8,9 @@ use super::scalar::{Binary, Unary};
 pub enum DType {
     /// IEEE 754 binary32.
     F32,
+    /// IEEE 754 binary16, as a way to store numbers: what is computed from it is `F32`. Only [`Op::Cast`] makes it; it
+    /// is moved and pooled, and products read it.
+    F16,
     /// Indices, labels, random bits.
     U32,
     /// Bytes of stored images; occurs only as the type of [`Op::Data`].
@@ -19,6 +22,7 @@ impl DType {
     pub fn size(self) -> usize {
         match self {
             DType::F32 | DType::U32 => 4,
+            DType::F16 => 2,
             DType::U8 => 1,
         }
     }
@@ -123,7 +127,8 @@ pub enum Op {
     Binary(Binary),
     /// `condition, a, b`, same: `a` where the condition is not 0, else `b`.
     Select,
-    /// `x` in the node's type; `f32` to `u32` truncates towards zero, negative to 0.
+    /// `x` in the node's type; `f32` to `u32` truncates towards zero, negative to 0; `f32` to `f16` rounds to the nearest,
+    /// half to even, and from 65,520 on to infinity.
     Cast,
     /// `seed_low, seed_high, step` (scalars, `u32`), `index` (`u32`, gives the shape): a uniform
     /// number in `[0, 1)` from [`super::random`], independent of all others with another stream,
@@ -180,7 +185,7 @@ pub enum Op {
         axes: Vec<usize>,
     },
 
-    // Products.
+    // Products; operands are `f32` or `f16`, sums and results `f32`.
     /// `a [M, K]` (or `[K, M]` if `transpose_a`) times `b [K, N]` (or `[N, K]`).
     MatMul {
         /// `a` is stored `[K, M]`.
@@ -195,7 +200,7 @@ pub enum Op {
     /// `x`, `grad [N, O, OH, OW]` → gradient of `weight`.
     Conv2dWeightGrad(ConvGeometry),
 
-    // Pooling.
+    // Pooling; the results are of the operand's type, to which sums are rounded.
     /// `x [N, C, H, W]` → the largest of each window; NaN where there is one.
     MaxPool(PoolGeometry),
     /// `x`, `grad` of the output → gradient of `x`; goes to the first largest of each window, a NaN

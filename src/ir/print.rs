@@ -60,6 +60,7 @@ fn line(graph: &Graph, states: Option<&States>, value: Value) -> (String, String
 fn dtype(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 => "f32",
+        DType::F16 => "f16",
         DType::U32 => "u32",
         DType::U8 => "u8",
     }

@@ -44,6 +44,7 @@ fn check(graph: &Graph, states: &States, node: &Node) -> Check {
     let c = Context { graph, node };
     c.check_operand_count()?;
     c.check_bytes()?;
+    c.check_halves()?;
     match &node.op {
         Op::Constant(_) => rule(node.dtype != DType::U8, || "a constant of bytes".into()),
         Op::Iota { axis } => {
@@ -130,6 +131,13 @@ impl Context<'_> {
         })
     }
 
+    fn operands_are_floats(&self) -> Check {
+        (0..self.node.operands.len()).try_for_each(|operand| {
+            let found = self.operand(operand).dtype;
+            rule(matches!(found, DType::F32 | DType::F16), || format!("operand {operand} is {found:?}, not a float"))
+        })
+    }
+
     fn check_operand_count(&self) -> Check {
         let found = self.node.operands.len();
         let expected = match &self.node.op {
@@ -146,6 +154,17 @@ impl Context<'_> {
         rule(found == expected, || format!("{found} operands, not {expected}"))
     }
 
+    /// Halves are made by casts, moved, pooled, and read by products.
+    fn check_halves(&self) -> Check {
+        let moves = match self.node.op {
+            Op::Cast | Op::Reshape | Op::Broadcast | Op::Transpose(_) => true,
+            Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => true,
+            Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => true,
+            _ => false,
+        };
+        rule(moves || self.node.dtype != DType::F16, || "gives halves".into())
+    }
+
     /// Bytes occur only as data sets, and only gathers and image samples read them.
     fn check_bytes(&self) -> Check {
         let made = self.node.dtype == DType::U8 && !matches!(self.node.op, Op::Data(_));
@@ -158,6 +177,7 @@ impl Context<'_> {
     fn check_binary(&self, function: Binary) -> Check {
         let dtype = self.operand(0).dtype;
         self.operands_are(&[dtype, dtype])?;
+        rule(matches!(dtype, DType::F32 | DType::U32), || format!("computes with {dtype:?}"))?;
         rule(dtype == DType::F32 || function != Binary::Divide, || "divides whole numbers".into())?;
         self.same_shape(0)?;
         self.same_shape(1)?;
@@ -227,6 +247,7 @@ impl Context<'_> {
         let x = self.operand(0);
         let ascending = axes.is_sorted_by(|a, b| a < b) && axes.iter().all(|&axis| axis < x.shape.len());
         rule(ascending, || format!("axes {axes:?} of {:?}", x.shape))?;
+        rule(matches!(x.dtype, DType::F32 | DType::U32), || format!("reduces {:?}", x.dtype))?;
         rule(kind != ReduceKind::ArgMax || axes.len() == 1, || format!("arg_max over axes {axes:?}"))?;
         let mut shape = x.shape.clone();
         for &axis in axes {
@@ -237,7 +258,7 @@ impl Context<'_> {
     }
 
     fn check_matmul(&self, transpose_a: bool, transpose_b: bool) -> Check {
-        self.operands_are(&[DType::F32; 2])?;
+        self.operands_are_floats()?;
         let (a, b) = (self.shape(0), self.shape(1));
         rule(a.len() == 2 && b.len() == 2, || format!("product of {a:?} and {b:?}"))?;
         let [m, inner] = if transpose_a { [a[1], a[0]] } else { [a[0], a[1]] };
@@ -250,7 +271,7 @@ impl Context<'_> {
         let split = g.groups > 0 && g.channels.is_multiple_of(g.groups) && g.filters.is_multiple_of(g.groups);
         let moves = [g.kernel, g.stride, g.dilation].iter().flatten().all(|&size| size > 0);
         rule(split && moves, || format!("impossible {g:?}"))?;
-        self.operands_are(&[DType::F32; 2])?;
+        self.operands_are_floats()?;
         self.operand_is(0, &operands[0])?;
         self.operand_is(1, &operands[1])?;
         self.is(&out, DType::F32)
@@ -269,8 +290,9 @@ impl Context<'_> {
         for (operand, plane) in planes.iter().enumerate() {
             self.operand_is(operand, &[n, c, plane[0], plane[1]])?;
         }
-        self.operands_are(&vec![DType::F32; planes.len()])?;
-        self.is(&[n, c, out[0], out[1]], DType::F32)
+        self.operands_are_floats()?;
+        self.operands_are(&vec![self.operand(0).dtype; planes.len()])?;
+        self.is(&[n, c, out[0], out[1]], self.operand(0).dtype)
     }
 }
 

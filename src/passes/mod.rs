@@ -3,6 +3,7 @@
 mod cse;
 mod dead_code;
 pub mod differentiate;
+pub mod precision;
 mod simplify;
 
 #[cfg(test)]

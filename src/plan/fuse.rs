@@ -170,6 +170,10 @@ impl<'a> Fuser<'a> {
         for (_, value) in &graph.updates {
             self.buffered[value.index()] = true;
         }
+        // What is rounded is rounded to be stored.
+        for value in graph.values().filter(|&value| graph.dtype(value) == DType::F16) {
+            self.buffered[value.index()] |= graph.node(value).op == Op::Cast;
+        }
         // What is left: values used in several places, or repeated many times, that are dear to compute again.
         let mut price = vec![0u32; graph.nodes.len()];
         for value in graph.values() {

@@ -139,6 +139,7 @@ impl<'a> Inliner<'a> {
                 match (graph.dtype(operands[0]), node.dtype) {
                     (DType::U32, DType::F32) => self.push(Instr::ToFloat(x)),
                     (DType::F32, DType::U32) => self.push(Instr::ToWord(x)),
+                    (DType::F32, DType::F16) => self.push(Instr::RoundToHalf(x)),
                     _ => x,
                 }
             }

@@ -24,7 +24,7 @@ pub struct BufferRef {
     pub place: Place,
     /// How many elements it has.
     pub len: usize,
-    /// Their type. `U8` occurs only in data sets and reads as `f32`.
+    /// Their type. `U8` occurs only in data sets and reads as `f32`; `F16` only in the arena, and reads as `f32`.
     pub dtype: DType,
 }
 
@@ -81,6 +81,8 @@ pub enum Instr {
     ToWord(Reg),
     /// Word to float.
     ToFloat(Reg),
+    /// Float to the nearest number that 16 bits hold, half to even; from 65,520 on to infinity.
+    RoundToHalf(Reg),
     /// [`crate::ir::random::uniform`] of `seed_low, seed_high, step, index` registers; a float.
     Random {
         /// The stream.
@@ -98,7 +100,7 @@ impl Instr {
         match self {
             Instr::Load(load) => load.access.indirect.iter_mut().for_each(|(reg, _)| visit(reg)),
             Instr::Float(_) | Instr::Word(_) | Instr::Position { .. } | Instr::Product => {}
-            Instr::Unary(_, x) | Instr::ToWord(x) | Instr::ToFloat(x) => visit(x),
+            Instr::Unary(_, x) | Instr::ToWord(x) | Instr::ToFloat(x) | Instr::RoundToHalf(x) => visit(x),
             Instr::Binary(_, a, b) => [a, b].into_iter().for_each(visit),
             Instr::Select(condition, a, b) => [condition, a, b].into_iter().for_each(visit),
             Instr::Random { operands, .. } => operands.iter_mut().for_each(visit),
@@ -124,6 +126,7 @@ impl Body {
                 | Instr::Float(_)
                 | Instr::Unary(..)
                 | Instr::ToFloat(_)
+                | Instr::RoundToHalf(_)
                 | Instr::Random { .. }
                 | Instr::Product => DType::F32,
                 Instr::Word(_) | Instr::Position { .. } | Instr::ToWord(_) => DType::U32,
@@ -425,10 +428,22 @@ pub struct Plan {
     pub chains: Vec<Chain>,
     /// Words of the arena.
     pub arena_words: usize,
+    /// Whether a word of the arena holds two numbers of 16 bits, else one.
+    pub packs_halves: bool,
     /// The step's inputs.
     pub step: StepLayout,
     /// The data sets that it reads, by [`DataId`]; named as in [`crate::ir::DataInfo`].
     pub data: Vec<crate::ir::DataInfo>,
+}
+
+impl Plan {
+    /// Bytes that a buffer takes.
+    pub fn bytes_of(&self, buffer: &BufferRef) -> usize {
+        match buffer.dtype {
+            DType::F16 if !self.packs_halves => buffer.len * 4,
+            dtype => buffer.len * dtype.size(),
+        }
+    }
 }
 
 impl Kernel {

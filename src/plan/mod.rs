@@ -13,7 +13,7 @@ pub mod traffic;
 use std::collections::HashMap;
 
 use crate::ir::graph::count;
-use crate::ir::{Graph, Op, States, Value};
+use crate::ir::{DType, Graph, Op, States, Value};
 pub use chain::row_axis;
 use fuse::{Group, Grouping, Work, dense_strides};
 pub use kernel::{
@@ -40,6 +40,8 @@ pub struct Fusion {
     pub deviations: bool,
     /// Kernels run in [`Chain`]s.
     pub chains: bool,
+    /// A word of the arena holds two numbers of 16 bits; else numbers are rounded to 16 bits and kept as `f32`.
+    pub packs_halves: bool,
 }
 
 /// Plans a graph that has been through the passes, for an executor that can fuse so much.
@@ -73,7 +75,7 @@ impl<'a> Planner<'a> {
     fn plan(mut self, fusion: Fusion) -> Plan {
         let mut groups: Vec<&Group> = self.grouping.groups.iter().collect();
         // Each buffer at a place of its own shows which kernels touch the same one.
-        self.place_all(&groups, &[], |lives| (memory::apart(lives), 0));
+        self.place_all(&groups, &[], fusion, |lives| (memory::apart(lives), 0));
         // A copy onto itself leaves no work.
         groups.retain(|group| match self.kernel(group).kind {
             KernelKind::Copy { from, to } => from.place != to.place,
@@ -81,9 +83,10 @@ impl<'a> Planner<'a> {
         });
         let apart: Vec<Kernel> = groups.iter().map(|group| self.kernel(group)).collect();
         let chains = if fusion.chains { chain::find(&apart) } else { Vec::new() };
-        let arena_words = self.place_all(&groups, &chains, memory::place);
+        let arena_words = self.place_all(&groups, &chains, fusion, memory::place);
         let kernels = groups.iter().map(|group| self.kernel(group)).collect();
-        Plan { kernels, chains, arena_words, step: self.step, data: self.graph.data.clone() }
+        let data = self.graph.data.clone();
+        Plan { kernels, chains, arena_words, packs_halves: fusion.packs_halves, step: self.step, data }
     }
 
     /// Gives every buffer that the groups make a place; gives the words of the arena.
@@ -91,6 +94,7 @@ impl<'a> Planner<'a> {
         &mut self,
         groups: &[&Group],
         chains: &[Chain],
+        fusion: Fusion,
         place: impl FnOnce(&[Life]) -> (Vec<usize>, usize),
     ) -> usize {
         // Nothing that a chain touches ends or begins inside it.
@@ -107,7 +111,9 @@ impl<'a> Planner<'a> {
                     continue;
                 }
                 at.insert(output, lives.len());
-                let words = count(self.graph.shape(output));
+                let node = self.graph.node(output);
+                let packed = node.dtype == DType::F16 && fusion.packs_halves;
+                let words = count(&node.shape).div_ceil(if packed { 2 } else { 1 });
                 lives.push((output, Life { words, first, last }));
             }
             for touched in group.inputs.iter().chain(&group.outputs) {
@@ -267,7 +273,7 @@ pub fn arena_tensors(plan: &Plan) -> Vec<Tensor> {
     for kernel in &plan.kernels {
         for buffer in kernel.outputs() {
             if let Place::Arena(_) = buffer.place {
-                tensors.push(Tensor { name: kernel.name.clone(), bytes: buffer.len * 4 });
+                tensors.push(Tensor { name: kernel.name.clone(), bytes: plan.bytes_of(&buffer) });
             }
         }
     }

@@ -64,6 +64,7 @@ fn show_buffer(buffer: &BufferRef, plan: &Plan, states: &States) -> String {
     };
     let dtype = match buffer.dtype {
         DType::F32 => "f32",
+        DType::F16 => "f16",
         DType::U32 => "u32",
         DType::U8 => "u8",
     };
@@ -82,6 +83,7 @@ fn print_body(text: &mut String, instrs: &[Instr]) {
             Instr::Float(value) => writeln!(text, "    %{reg} = {value:?}"),
             Instr::Word(value) => writeln!(text, "    %{reg} = {value}u"),
             Instr::Position { axis, offset } => writeln!(text, "    %{reg} = position {axis} + {offset}"),
+            Instr::RoundToHalf(a) => writeln!(text, "    %{reg} = f16 %{a}"),
             Instr::Unary(function, a) => writeln!(text, "    %{reg} = {} %{a}", function.name()),
             Instr::Binary(function, a, b) => writeln!(text, "    %{reg} = {} %{a} %{b}", function.name()),
             Instr::Select(c, a, b) => writeln!(text, "    %{reg} = select %{c} %{a} %{b}"),

@@ -25,20 +25,22 @@ pub fn traffic(plan: &Plan) -> Traffic {
         let most = kernel.outputs().iter().map(|buffer| buffer.len).max().unwrap_or(0);
         let mut behind = 0;
         for buffer in kernel.inputs() {
-            traffic.bytes += touched(&buffer, most);
+            traffic.bytes += touched(plan, &buffer, most);
             behind = behind.max(depth.get(&buffer.place).copied().unwrap_or(0));
             match buffer.place {
-                Place::State(id) if read.insert(id) && !set.contains(&id) => traffic.least_bytes += bytes(&buffer),
-                Place::Data(_) => traffic.least_bytes += touched(&buffer, most),
+                Place::State(id) if read.insert(id) && !set.contains(&id) => {
+                    traffic.least_bytes += plan.bytes_of(&buffer) as u64
+                }
+                Place::Data(_) => traffic.least_bytes += touched(plan, &buffer, most),
                 _ => {}
             }
         }
         let own = behind + usize::from(kernel.product_output().is_some());
         for buffer in kernel.outputs() {
-            traffic.bytes += bytes(&buffer);
+            traffic.bytes += plan.bytes_of(&buffer) as u64;
             depth.insert(buffer.place, own);
             match buffer.place {
-                Place::State(id) if set.insert(id) => traffic.least_bytes += bytes(&buffer),
+                Place::State(id) if set.insert(id) => traffic.least_bytes += plan.bytes_of(&buffer) as u64,
                 _ => {}
             }
         }
@@ -48,15 +50,11 @@ pub fn traffic(plan: &Plan) -> Traffic {
     traffic
 }
 
-fn bytes(buffer: &BufferRef) -> u64 {
-    (buffer.len * buffer.dtype.size()) as u64
-}
-
 /// Bytes of an input; of a data set a kernel reads about as many elements as it computes.
-fn touched(buffer: &BufferRef, most: usize) -> u64 {
+fn touched(plan: &Plan, buffer: &BufferRef, most: usize) -> u64 {
     match buffer.place {
         Place::Data(_) => (buffer.len.min(most) * buffer.dtype.size()) as u64,
-        Place::Arena(_) | Place::State(_) | Place::Step(_) => bytes(buffer),
+        Place::Arena(_) | Place::State(_) | Place::Step(_) => plan.bytes_of(buffer) as u64,
     }
 }
 

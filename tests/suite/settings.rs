@@ -401,8 +401,7 @@ fn every_parameter_is_read() {
     params(library::initializers::ALL, &mut known);
     params(library::sources::ALL, &mut known);
     for topic in nnoptc::check::reference::topics() {
-        // `precision` has one value until there is another.
-        if topic.kind == "setting of train" && topic.name != "precision" {
+        if topic.kind == "setting of train" {
             known.insert(format!("train.{}", topic.name));
         }
     }

@@ -21,6 +21,19 @@ fn polynomial<A: Arithmetic, const N: usize>(x: f32, coefficients: [f32; N]) -> 
     sum
 }
 
+/// The nearest number that IEEE 754 binary16 holds, half to even; from 65,520 on infinity.
+#[inline(always)]
+pub fn round_to_half(x: f32) -> f32 {
+    let magnitude = x.to_bits() & 0x7FFF_FFFF;
+    // Below 2⁻¹⁴ halves are multiples of 2⁻²⁴, as are floats from one half to one.
+    let small = (f32::from_bits(magnitude) + 0.5 - 0.5).to_bits();
+    let normal = (magnitude.wrapping_add(0xFFF).wrapping_add((magnitude >> 13) & 1)) & !0x1FFF;
+    let finite = if magnitude < 0x3880_0000 { small } else { normal };
+    let bounded = if magnitude >= 0x477F_F000 { 0x7F80_0000 } else { finite };
+    let all = if magnitude > 0x7F80_0000 { magnitude } else { bounded };
+    f32::from_bits(all | (x.to_bits() & 0x8000_0000))
+}
+
 /// `eˣ`; polynomial of Cephes' `expf`.
 #[inline(always)]
 pub fn exp<A: Arithmetic>(x: f32) -> f32 {

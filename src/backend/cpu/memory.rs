@@ -216,7 +216,9 @@ impl Memory {
         };
         assert!(buffer.dtype != DType::U8 || matches!(buffer.place, Place::Data(_)), "bytes occur only in data sets");
         assert!(buffer.len * buffer.dtype.size() <= bytes, "{buffer:?} lies inside its place of {bytes} bytes");
-        Region { start, len: buffer.len, dtype: buffer.dtype }
+        // Plans for this executor keep numbers of 16 bits as rounded floats.
+        let dtype = if buffer.dtype == DType::F16 { DType::F32 } else { buffer.dtype };
+        Region { start, len: buffer.len, dtype }
     }
 }
 

@@ -30,7 +30,7 @@ mod vector;
 use std::ops::Range;
 
 use super::{BackendError, Session, Setup};
-use crate::ir::StateId;
+use crate::ir::{DType, StateId};
 use crate::plan::{self, BufferRef, Fusion, Kernel, KernelKind, Plan, Store};
 use epilogue::{Epilogue, Output};
 use isa::Isa;
@@ -42,7 +42,7 @@ use pooling::{PoolKind, Pooling};
 use reduce::Reduce;
 
 /// What plans for this executor may fuse.
-pub const FUSION: Fusion = Fusion { epilogues: true, deviations: true, chains: true };
+pub const FUSION: Fusion = Fusion { epilogues: true, deviations: true, chains: true, packs_halves: false };
 
 /// A kernel ready to run, in parts that do not depend on each other.
 trait Job: Send + Sync {
@@ -206,18 +206,42 @@ fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, batch: Option<B
         KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
             conv::weight_grad(*geometry, bind(x), bind(grad), result(out), batch, isa)
         }
-        KernelKind::MaxPool { geometry, x, out } => {
-            Box::new(Pooling::new(PoolKind::Max, *geometry, Some(bind(x)), None, bind(out), batch, isa))
-        }
-        KernelKind::MaxPoolGrad { geometry, x, grad, out } => {
-            Box::new(Pooling::new(PoolKind::MaxGrad, *geometry, Some(bind(x)), Some(bind(grad)), bind(out), batch, isa))
-        }
-        KernelKind::AvgPool { geometry, x, out } => {
-            Box::new(Pooling::new(PoolKind::Average, *geometry, Some(bind(x)), None, bind(out), batch, isa))
-        }
-        KernelKind::AvgPoolGrad { geometry, grad, out } => {
-            Box::new(Pooling::new(PoolKind::AverageGrad, *geometry, None, Some(bind(grad)), bind(out), batch, isa))
-        }
+        KernelKind::MaxPool { geometry, x, out } => Box::new(Pooling::new(
+            PoolKind::Max,
+            *geometry,
+            Some(bind(x)),
+            None,
+            (bind(out), out.dtype == DType::F16),
+            batch,
+            isa,
+        )),
+        KernelKind::MaxPoolGrad { geometry, x, grad, out } => Box::new(Pooling::new(
+            PoolKind::MaxGrad,
+            *geometry,
+            Some(bind(x)),
+            Some(bind(grad)),
+            (bind(out), out.dtype == DType::F16),
+            batch,
+            isa,
+        )),
+        KernelKind::AvgPool { geometry, x, out } => Box::new(Pooling::new(
+            PoolKind::Average,
+            *geometry,
+            Some(bind(x)),
+            None,
+            (bind(out), out.dtype == DType::F16),
+            batch,
+            isa,
+        )),
+        KernelKind::AvgPoolGrad { geometry, grad, out } => Box::new(Pooling::new(
+            PoolKind::AverageGrad,
+            *geometry,
+            None,
+            Some(bind(grad)),
+            (bind(out), out.dtype == DType::F16),
+            batch,
+            isa,
+        )),
         KernelKind::Copy { from, to } => Box::new(Pointwise::copy(bind(from), bind(to), isa)),
     }
 }

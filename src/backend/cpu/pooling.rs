@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::isa::{Arithmetic, Isa, for_each_isa};
+use super::math::round_to_half;
 use super::memory::Region;
 use super::{Batch, Job};
 use crate::ir::PoolGeometry;
@@ -32,6 +33,8 @@ pub struct Pooling {
     x: Option<Region>,
     grad: Option<Region>,
     out: Region,
+    /// Whether sums are rounded to 16 bits.
+    halves: bool,
     isa: Isa,
     part: usize,
     /// Planes of a row of the batch, if it runs by rows.
@@ -39,13 +42,13 @@ pub struct Pooling {
 }
 
 impl Pooling {
-    /// Binds a kernel; `x` and `grad` where its kind has them.
+    /// Binds a kernel; `x` and `grad` where its kind has them. With the result goes whether it is rounded to 16 bits.
     pub fn new(
         kind: PoolKind,
         geometry: PoolGeometry,
         x: Option<Region>,
         grad: Option<Region>,
-        out: Region,
+        (out, halves): (Region, bool),
         batch: Option<Batch>,
         isa: Isa,
     ) -> Pooling {
@@ -64,7 +67,7 @@ impl Pooling {
         let parts = (inputs / PART_ELEMENTS).clamp(1, MAX_PARTS);
         let row = batch.map(|batch| g.planes / batch.rows);
         let part = batch.map_or(g.planes.div_ceil(parts), |batch| batch.part * (g.planes / batch.rows));
-        Pooling { kind, geometry, x, grad, out, isa, part, row }
+        Pooling { kind, geometry, x, grad, out, halves, isa, part, row }
     }
 }
 
@@ -108,7 +111,11 @@ impl Pooling {
                 let x = self.x.map_or(&[][..], |x| &x.slice()[plane * inputs..][..inputs]);
                 let grad = self.grad.map_or(&[][..], |grad| &grad.slice()[plane * outputs..][..outputs]);
                 let size = if self.grad.is_some() { inputs } else { outputs };
-                pool_plane(self.isa, self.kind, g, x, grad, self.out.part_mut(plane * size, size));
+                let out = self.out.part_mut(plane * size, size);
+                pool_plane(self.isa, self.kind, g, x, grad, out);
+                if self.halves {
+                    out.iter_mut().for_each(|x| *x = round_to_half(*x));
+                }
             }
         }
     }

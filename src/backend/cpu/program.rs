@@ -52,6 +52,8 @@ pub enum Op {
     ToWord { to: usize, x: usize },
     /// Word to float.
     ToFloat { to: usize, x: usize },
+    /// Float to the nearest that 16 bits hold.
+    RoundToHalf { to: usize, x: usize },
     /// Uniform numbers; `steps` are 1 where the operand is a tile.
     Random { to: usize, stream: u32, operands: [usize; 4], steps: [usize; 4] },
     /// Repeats a number over a tile.
@@ -213,6 +215,7 @@ impl Program {
                     Op::Select { to: reg, condition, uniform, form, a, b }
                 }
                 Instr::ToWord(x) => Op::ToWord { to: reg, x: usize::from(*x) },
+                Instr::RoundToHalf(x) => Op::RoundToHalf { to: reg, x: usize::from(*x) },
                 Instr::ToFloat(x) => Op::ToFloat { to: reg, x: usize::from(*x) },
                 Instr::Product => Op::Product { to: reg },
                 Instr::Random { stream, operands } => {
@@ -540,6 +543,7 @@ fn target(op: &Op) -> usize {
         | Op::Select { to, .. }
         | Op::ToWord { to, .. }
         | Op::ToFloat { to, .. }
+        | Op::RoundToHalf { to, .. }
         | Op::Random { to, .. }
         | Op::Splat { to, .. }
         | Op::Product { to } => *to,
@@ -552,7 +556,8 @@ fn for_operands(op: &Op, sources: &[Source], mut visit: impl FnMut(usize)) {
             sources[*source].indirect.iter().for_each(|(reg, ..)| visit(*reg));
         }
         Op::Direct { .. } | Op::Constant { .. } | Op::Position { .. } | Op::Product { .. } => {}
-        Op::Unary { x, .. } | Op::ToWord { x, .. } | Op::ToFloat { x, .. } | Op::Splat { x, .. } => visit(*x),
+        Op::Unary { x, .. } | Op::ToWord { x, .. } | Op::ToFloat { x, .. } => visit(*x),
+        Op::RoundToHalf { x, .. } | Op::Splat { x, .. } => visit(*x),
         Op::Float { a, b, .. } | Op::Whole { a, b, .. } => [*a, *b].into_iter().for_each(visit),
         Op::Select { condition, a, b, .. } => [*condition, *a, *b].into_iter().for_each(visit),
         Op::Random { operands, .. } => operands.iter().copied().for_each(visit),
@@ -569,7 +574,7 @@ fn cost(op: &Op) -> usize {
             Unary::Exp | Unary::Log => 5,
             Unary::Tanh | Unary::Sigmoid | Unary::Softplus | Unary::Erf | Unary::Sin | Unary::Cos => 8,
         },
-        Op::Load { .. } => 3,
+        Op::Load { .. } | Op::RoundToHalf { .. } => 3,
         Op::Float { function: Binary::Divide, .. } => 3,
         _ => 1,
     }

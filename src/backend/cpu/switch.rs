@@ -51,7 +51,7 @@ impl Switch {
                 let is_zero = unsafe {
                     let at = condition.region.words().add(condition.offset);
                     match condition.region.dtype {
-                        DType::F32 => *at.cast::<f32>() == 0.0,
+                        DType::F32 | DType::F16 => *at.cast::<f32>() == 0.0,
                         DType::U32 | DType::U8 => *at == 0,
                     }
                 };

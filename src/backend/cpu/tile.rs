@@ -247,6 +247,9 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
                 Op::ToFloat { to, x } => {
                     floats_mut(*to).iter_mut().zip(words(*x)).for_each(|(to, x)| *to = *x as f32);
                 }
+                Op::RoundToHalf { to, x } => {
+                    floats_mut(*to).iter_mut().zip(floats(*x)).for_each(|(to, x)| *to = math::round_to_half(*x));
+                }
                 Op::Random { to, stream, operands: [low, high, step, index], steps: [0, 0, 0, 1] } => {
                     let (seed, step) = ([word(*low), word(*high)], word(*step));
                     philox::uniform(frame.isa, seed, *stream, step, words(*index), floats_mut(*to));
@@ -404,7 +407,7 @@ unsafe fn load(source: &Source, frame: &Frame<'_>, to: &mut [u32], position: &Po
                     let index = indirect(source, frame, done + at, base + at * stride, 1, 1);
                     *to = match source.region.dtype {
                         DType::U8 => f32::from(*source.region.start().add(index)).to_bits(),
-                        DType::F32 | DType::U32 => *source.region.words().add(index),
+                        DType::F32 | DType::F16 | DType::U32 => *source.region.words().add(index),
                     };
                 }
                 return;

@@ -88,6 +88,10 @@ fn instruction(source: &mut Source, instr: &Instr, types: &[DType]) -> String {
             "select(select(0u, u32(clamp(r{x}, 0.0, 4294967040.0)), r{x} > 0.0), 0xffffffffu, r{x} >= 4294967296.0)"
         ),
         Instr::ToFloat(x) => format!("f32(r{x})"),
+        Instr::RoundToHalf(x) => {
+            source.library(Library::Half);
+            format!("round_to_half(r{x})")
+        }
         Instr::Product => "product".to_owned(),
         Instr::Random { stream, operands: [low, high, step, index] } => {
             source.library(Library::Philox);

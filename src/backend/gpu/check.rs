@@ -15,7 +15,7 @@ use super::adapters::Adapter;
 use super::device::Gpu;
 use super::pipelines::{self, Bindings};
 use super::session::GpuSession;
-use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES};
+use super::source::{ARENA, BINDINGS, HALVES, PARAMS, STATES};
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,11 +109,11 @@ fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError>
     let unused = gpu.buffer("the self-test", 1 << 10, usage | BufferUsages::UNIFORM)?;
     let states = gpu.buffer("the self-test", 16, usage)?;
     gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
-    let entries: Vec<wgpu::BindGroupEntry> = (PARAMS..DATA + DATA_SLOTS as u32)
+    let entries: Vec<wgpu::BindGroupEntry> = (PARAMS..BINDINGS)
         .map(|binding| {
-            // A writable buffer has no other binding.
+            // A writable buffer has no binding of another kind.
             let buffer = match binding {
-                ARENA => &buffer,
+                ARENA | HALVES => &buffer,
                 STATES => &states,
                 _ => &unused,
             };

@@ -24,6 +24,8 @@ enum Failure {
 pub(super) struct Gpu {
     pub name: String,
     pub software: bool,
+    /// Numbers of 16 bits are stored by themselves, not as halves of words.
+    pub native_halves: bool,
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
@@ -41,9 +43,11 @@ impl Gpu {
             return Err(failed(shortcoming));
         }
         let limits = adapter.inner.limits();
+        let wanted = wgpu::Features::PIPELINE_CACHE | wgpu::Features::SHADER_F16;
+        let features = adapter.inner.features() & wanted;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("nnoptc"),
-            required_features: adapter.inner.features() & wgpu::Features::PIPELINE_CACHE,
+            required_features: features,
             required_limits: limits.clone(),
             ..Default::default()
         };
@@ -60,6 +64,7 @@ impl Gpu {
         Ok(Gpu {
             name: adapter.name.clone(),
             software: adapter.software,
+            native_halves: features.contains(wgpu::Features::SHADER_F16),
             cache: DiskCache::open(adapter, &device),
             device,
             queue,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::plan::{BufferRef, Kernel, Place, Plan};
 
 use super::launch::{Launch, Param, Target, lower};
-use super::source::{Library, declarations, param_expression};
+use super::source::{HALVES, Library, binding_lines, declarations, param_expression};
 
 /// What one workgroup does about as fast as a device takes to begin another dispatch, in units of [`Launch::work`].
 pub(super) const SMALL: u64 = 64_000;
@@ -87,7 +87,10 @@ struct Range {
 impl Range {
     fn of(buffer: &BufferRef) -> Option<Range> {
         match buffer.place {
-            Place::Arena(start) => Some(Range { state: None, start, end: start + buffer.len }),
+            Place::Arena(start) => {
+                let words = (buffer.len * buffer.dtype.size()).div_ceil(4);
+                Some(Range { state: None, start, end: start + words })
+            }
             Place::State(id) => Some(Range { state: Some(id.0), start: 0, end: buffer.len }),
             // Nobody writes these.
             Place::Data(_) | Place::Step(_) => None,
@@ -247,11 +250,15 @@ fn text(
     head: &str,
     body: &str,
 ) -> String {
-    let mut text = String::from("// Where buffers begin, in words; sizes.\n");
+    let mut text = String::new();
+    if target.native_halves && bindings.contains(&HALVES) {
+        text.push_str("enable f16;\n\n");
+    }
+    text.push_str("// Where buffers begin, in words; sizes.\n");
     let quads = params.div_ceil(4);
     writeln!(text, "struct Params {{\n    words: array<vec4<u32>, {quads}>,\n}}\n")
         .expect("a string can be written to");
-    for line in super::source::binding_lines(bindings) {
+    for line in binding_lines(bindings, target.native_halves) {
         text.push_str(&line);
     }
     writeln!(text, "\n// Invocations of a workgroup.\nconst LANES = {}u;\n", target.lanes()).expect("as above");

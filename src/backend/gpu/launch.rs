@@ -13,6 +13,8 @@ use super::{conv, pointwise, pool, product, reduce};
 pub(super) struct Target {
     /// The adapter is a CPU: no tiles in workgroup memory.
     pub software: bool,
+    /// The adapter stores numbers of 16 bits by itself.
+    pub native_halves: bool,
     /// The data binding of each data set of the plan.
     pub data_slots: Vec<usize>,
     /// Where in the arena the space for intermediate results of a kernel begins, in words.
@@ -160,5 +162,5 @@ pub fn scratch_words(plan: &Plan) -> usize {
 /// An adapter where each data set has a binding of its own.
 fn any_target(plan: &Plan, software: bool) -> Target {
     let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
-    Target { software, data_slots, scratch: plan.arena_words }
+    Target { software, native_halves: true, data_slots, scratch: plan.arena_words }
 }

@@ -23,7 +23,7 @@ mod tests;
 use crate::plan::Fusion;
 
 /// What plans for this executor may fuse.
-pub const FUSION: Fusion = Fusion { epilogues: true, deviations: false, chains: false };
+pub const FUSION: Fusion = Fusion { epilogues: true, deviations: false, chains: false, packs_halves: true };
 
 pub use adapters::{Adapter, adapters, select};
 pub use check::{Check, self_test};

@@ -11,7 +11,7 @@ use crate::backend::BackendError;
 
 use super::cache::DiskCache;
 use super::device::Gpu;
-use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES, STEP};
+use super::source::{ARENA, BINDINGS, HALVES, PARAMS, STATES, STEP};
 
 /// The layout of bindings that all kernels share.
 pub(super) struct Bindings {
@@ -20,12 +20,13 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
-    /// Parameters (so many bytes, at a dynamic offset), arena, states, step row (at a dynamic offset), data sets.
+    /// Parameters (so many bytes, at a dynamic offset), arena, states, step row (at a dynamic offset), data sets, the arena
+    /// as halves.
     pub fn new(gpu: &Gpu, params_bytes: u64) -> Bindings {
         let entry = |binding: u32| {
             let (ty, dynamic) = match binding {
                 PARAMS => (wgpu::BufferBindingType::Uniform, true),
-                ARENA | STATES => (wgpu::BufferBindingType::Storage { read_only: false }, false),
+                ARENA | STATES | HALVES => (wgpu::BufferBindingType::Storage { read_only: false }, false),
                 _ => (wgpu::BufferBindingType::Storage { read_only: true }, binding == STEP),
             };
             wgpu::BindGroupLayoutEntry {
@@ -39,7 +40,7 @@ impl Bindings {
                 count: None,
             }
         };
-        let entries: Vec<_> = (PARAMS..DATA + DATA_SLOTS as u32).map(entry).collect();
+        let entries: Vec<_> = (PARAMS..BINDINGS).map(entry).collect();
         let group = gpu
             .device
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("nnoptc"), entries: &entries });
@@ -104,7 +105,9 @@ pub(super) fn validate(name: &str, text: &str) {
         Ok(module) => module,
         Err(error) => panic!("wrong WGSL for `{name}`: {}\n{text}", error.emit_to_string(text)),
     };
-    let result = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+    let result =
+        Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+            .validate(&module);
     if let Err(error) = result {
         panic!("wrong WGSL for `{name}`: {}\n{text}", error.emit_to_string(text));
     }

@@ -15,7 +15,7 @@ use super::dispatch;
 use super::launch::{Param, Target};
 use super::layout::{DataLayout, DataRange, StateLayout};
 use super::pipelines::{self, Bindings};
-use super::source::{ARENA, DATA, DATA_SLOTS, PARAMS, STATES, STEP};
+use super::source::{ARENA, BINDINGS, DATA, HALVES, PARAMS, STATES, STEP};
 
 /// Submissions that may wait for the device; more would only hide an error for longer.
 const IN_FLIGHT: usize = 3;
@@ -144,7 +144,7 @@ impl GpuSession {
             let row_stride = stride(plan);
             let buffer = |binding: u32| match binding {
                 PARAMS => (&params, Some(params_stride)),
-                ARENA => (&arena, None),
+                ARENA | HALVES => (&arena, None),
                 STATES => (&states, None),
                 STEP => (&rows, Some(row_stride)),
                 slot => match lowering.slots.get((slot - DATA) as usize) {
@@ -153,7 +153,7 @@ impl GpuSession {
                     None => (&data[data.len() - 1], None),
                 },
             };
-            let entries: Vec<wgpu::BindGroupEntry> = (PARAMS..DATA + DATA_SLOTS as u32)
+            let entries: Vec<wgpu::BindGroupEntry> = (PARAMS..BINDINGS)
                 .map(|binding| {
                     let (buffer, size) = buffer(binding);
                     let size = size.and_then(std::num::NonZeroU64::new);
@@ -299,7 +299,8 @@ impl Session for GpuSession {
 fn lower_plan(gpu: &Gpu, plan: &Plan, data: &[DataBytes], layout: &DataLayout) -> Result<Lowering, BackendError> {
     let (slots, data) = layout.for_plan(plan, data, &gpu.name)?;
     let data_slots = data.iter().map(|range| range.buffer).collect();
-    let target = Target { software: gpu.software, data_slots, scratch: plan.arena_words };
+    let target =
+        Target { software: gpu.software, native_halves: gpu.native_halves, data_slots, scratch: plan.arena_words };
     let (dispatches, scratch) = dispatch::dispatches(plan, &target).map_err(|reason| gpu.failed(reason))?;
     Ok(Lowering { dispatches, scratch, slots, data })
 }

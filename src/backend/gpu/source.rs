@@ -15,6 +15,7 @@ const RUN: &str = "fn run(group: u32, lane: u32) {\n";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Library {
     Bits,
+    Half,
     Math,
     Philox,
     Trigonometry,
@@ -26,6 +27,7 @@ impl Library {
     pub fn text(self) -> &'static str {
         match self {
             Library::Bits => include_str!("../../../shaders/lib/bits.wgsl"),
+            Library::Half => include_str!("../../../shaders/lib/half.wgsl"),
             Library::Math => include_str!("../../../shaders/lib/math.wgsl"),
             Library::Philox => include_str!("../../../shaders/lib/philox.wgsl"),
             Library::Trigonometry => include_str!("../../../shaders/lib/trigonometry.wgsl"),
@@ -44,8 +46,13 @@ pub(super) const STATES: u32 = 2;
 pub(super) const STEP: u32 = 3;
 /// Number of the first binding that holds data sets.
 pub(super) const DATA: u32 = 4;
-/// How many bindings hold data sets: with arena, states and step the 8 storage buffers that every adapter grants.
-pub(super) const DATA_SLOTS: usize = 5;
+/// How many bindings hold data sets: with arena, states, step and halves the 8 storage buffers that every adapter grants.
+pub(super) const DATA_SLOTS: usize = 4;
+/// Number of the binding through which numbers of 16 bits in the arena are read and written: the arena once more, as
+/// `f16` where the adapter has that type, else as words that are written half by half.
+pub(super) const HALVES: u32 = DATA + DATA_SLOTS as u32;
+/// How many bindings there are.
+pub(super) const BINDINGS: u32 = HALVES + 1;
 
 /// The text of a launch as it grows.
 pub(super) struct Source<'a> {
@@ -97,7 +104,7 @@ impl<'a> Source<'a> {
     pub fn library(&mut self, library: Library) {
         self.libraries.insert(library);
         match library {
-            Library::Bits | Library::Philox => {}
+            Library::Bits | Library::Half | Library::Philox => {}
             Library::Math | Library::Tree => self.library(Library::Bits),
             Library::Trigonometry => {
                 self.library(Library::Bits);
@@ -112,10 +119,22 @@ impl<'a> Source<'a> {
         self.head.push('\n');
     }
 
-    /// Declares `read_NAME(i)`, an element of a buffer: `u32`, or `f32` also for bytes.
+    /// Declares `read_NAME(i)`, an element of a buffer: `u32`, or `f32` also for bytes and halves.
     pub fn reader(&mut self, name: &str, buffer: &BufferRef) {
+        if buffer.dtype == DType::F16 {
+            let begin = self.halves(buffer.place);
+            let value = if self.target.native_halves {
+                format!("f32(arena_halves[2u * {begin} + i])")
+            } else {
+                self.library(Library::Half);
+                format!("from_half((atomicLoad(&arena_halves[{begin} + (i >> 1u)]) >> ((i & 1u) * 16u)) & 0xffffu)")
+            };
+            self.declare(&format!("fn read_{name}(i: u32) -> f32 {{\n    return {value};\n}}\n"));
+            return;
+        }
         let word = self.word(buffer.place);
         let text = match buffer.dtype {
+            DType::F16 => unreachable!("read above"),
             DType::F32 => {
                 format!("fn read_{name}(i: u32) -> f32 {{\n    return bitcast<f32>({word} + i]);\n}}\n")
             }
@@ -130,8 +149,25 @@ impl<'a> Source<'a> {
 
     /// Declares `write_NAME(i, value)`.
     pub fn writer(&mut self, name: &str, buffer: &BufferRef) {
+        if buffer.dtype == DType::F16 {
+            let begin = self.halves(buffer.place);
+            self.library(Library::Half);
+            let store = if self.target.native_halves {
+                format!("    arena_halves[2u * {begin} + i] = f16(round_to_half(value));\n")
+            } else {
+                // Another invocation writes the other half of the word, maybe now.
+                format!(
+                    "    let shift = (i & 1u) * 16u;\n    \
+                     atomicAnd(&arena_halves[{begin} + (i >> 1u)], 0xffff0000u >> shift);\n    \
+                     atomicOr(&arena_halves[{begin} + (i >> 1u)], half_bits(value) << shift);\n"
+                )
+            };
+            self.declare(&format!("fn write_{name}(i: u32, value: f32) {{\n{store}}}\n"));
+            return;
+        }
         let word = self.word(buffer.place);
         let text = match buffer.dtype {
+            DType::F16 => unreachable!("written above"),
             DType::F32 => {
                 format!("fn write_{name}(i: u32, value: f32) {{\n    {word} + i] = bitcast<u32>(value);\n}}\n")
             }
@@ -153,12 +189,24 @@ impl<'a> Source<'a> {
             }
         };
         self.bindings.insert(binding);
+        format!("{name}[{}", self.begin(place))
+    }
+
+    /// `param_0`, the word of the arena where a buffer of halves begins.
+    fn halves(&mut self, place: Place) -> String {
+        assert!(matches!(place, Place::Arena(_)), "only the arena has numbers of 16 bits");
+        self.bindings.insert(HALVES);
+        self.begin(place)
+    }
+
+    /// The parameter that says where a buffer begins.
+    fn begin(&mut self, place: Place) -> String {
         let known = self.params.iter().position(|known| *known == Param::Begin(place));
         let index = known.unwrap_or_else(|| {
             self.params.push(Param::Begin(place));
             self.params.len() - 1
         });
-        format!("{name}[param_{index}")
+        format!("param_{index}")
     }
 
     /// Counts workgroup memory that the entry declares.
@@ -199,16 +247,22 @@ pub(super) fn declarations(text: &str) -> BTreeSet<String> {
 }
 
 /// The declarations of bindings.
-pub(super) fn binding_lines(bindings: &BTreeSet<u32>) -> Vec<String> {
+pub(super) fn binding_lines(bindings: &BTreeSet<u32>, native_halves: bool) -> Vec<String> {
     let mut lines = vec![format!("@group(0) @binding({PARAMS}) var<uniform> params: Params;\n")];
     lines.extend(bindings.iter().map(|&binding| {
         let declaration = match binding {
             ARENA => "var<storage, read_write> arena".to_owned(),
             STATES => "var<storage, read_write> states".to_owned(),
             STEP => "var<storage, read> step_row".to_owned(),
+            HALVES => "var<storage, read_write> arena_halves".to_owned(),
             data => format!("var<storage, read> data_{}", data - DATA),
         };
-        format!("@group(0) @binding({binding}) {declaration}: array<u32>;\n")
+        let element = match (binding, native_halves) {
+            (HALVES, true) => "f16",
+            (HALVES, false) => "atomic<u32>",
+            _ => "u32",
+        };
+        format!("@group(0) @binding({binding}) {declaration}: array<{element}>;\n")
     }));
     lines
 }

@@ -32,6 +32,7 @@ impl Space {
                 | Instr::Select(..)
                 | Instr::ToWord(_)
                 | Instr::ToFloat(_)
+                | Instr::RoundToHalf(_)
                 | Instr::Random { .. }
                 | Instr::Product => {}
             }

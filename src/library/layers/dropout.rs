@@ -41,7 +41,8 @@ impl Layer for Dropout {
         let uniform = model.random(&shape);
         let limit = model.graph.like(uniform, rate);
         let kept = model.graph.binary(Binary::LessEqual, limit, uniform);
-        let mask = model.graph.scale(kept, 1.0 / (1.0 - rate));
-        model.graph.mul(input, mask)
+        // What the backward pass needs is only zeros and ones.
+        let masked = model.graph.mul(input, kept);
+        model.graph.scale(masked, 1.0 / (1.0 - rate))
     }
 }
