@@ -56,10 +56,16 @@ pub fn metric_state(split: &str, metric: &str) -> String {
 
 /// Lowers one kind of step. States are declared in `states` as they occur.
 pub fn lower(program: &Program, spec: &StepSpec, states: &mut States) -> Lowered {
+    lower_in(program, spec, program.train.mixed, states)
+}
+
+/// As [`lower`], in mixed precision or not whatever the program says: for comparison.
+pub fn lower_in(program: &Program, spec: &StepSpec, mixed: bool, states: &mut States) -> Lowered {
     let training = matches!(spec.mode, Mode::Update | Mode::Accumulate);
     let mut builder = Builder::new(std::mem::take(states));
     let rows = builder.input("rows", &[spec.batch], DType::U32);
     let samples = lower_samples(program, spec, &mut builder, rows, training);
+    builder.name(samples, "the samples");
     let mut model = ModelBuilder::new(builder, training);
     let mut weights = Weights::default();
     let mut labels = Vec::new();
@@ -79,10 +85,12 @@ pub fn lower(program: &Program, spec: &StepSpec, states: &mut States) -> Lowered
         lower_metrics(program, spec, &mut builder, [output, targets, loss]);
         if training {
             let objective = add_penalties(program, &mut builder, &weights, loss);
-            gradients = lower_update(program, spec, &mut builder, &weights, [loss, objective], &mut scalars);
+            let scaler = mixed.then(|| Scaler::new(&mut builder));
+            let losses = [loss, objective];
+            gradients = lower_update(program, spec, &mut builder, &weights, losses, scaler.as_ref(), &mut scalars);
         }
     }
-    if program.train.mixed {
+    if mixed {
         store_halves(&mut builder.graph, &gradients);
     }
     *states = std::mem::take(&mut builder.states);
@@ -369,18 +377,18 @@ fn lower_update(
     b: &mut Builder,
     weights: &Weights,
     [loss, objective]: [Value; 2],
+    scaler: Option<&Scaler>,
     scalars: &mut Vec<StepScalar>,
 ) -> Vec<Value> {
     let values: Vec<Value> = weights.all.iter().map(|(_, weight, _)| *weight).collect();
-    let scaler = program.train.mixed.then(|| Scaler::new(b));
-    let objective = scaler.as_ref().map_or(objective, |scaler| b.mul(objective, scaler.scale));
+    let objective = scaler.map_or(objective, |scaler| b.mul(objective, scaler.scale));
     let raw = differentiate(b, objective, &values);
     let mut grads = raw.clone();
     for (grad, (id, ..)) in grads.iter().zip(&weights.all) {
         let name = format!("the gradient of `{}`", b.states.info(*id).name);
         b.name(*grad, name);
     }
-    let mut stop = match &scaler {
+    let mut stop = match scaler {
         None => lower_guard(b, loss),
         Some(scaler) => scaler.guard(b),
     };
@@ -388,7 +396,7 @@ fn lower_update(
     if accumulates {
         add_up(spec, b, weights, &mut grads, stop);
     }
-    if let (Some(scaler), Mode::Update) = (&scaler, spec.mode) {
+    if let (Some(scaler), Mode::Update) = (scaler, spec.mode) {
         scaler.unscale(b, &mut grads);
         stop = scaler.update(b, &grads, stop);
     }

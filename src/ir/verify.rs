@@ -156,13 +156,10 @@ impl Context<'_> {
 
     /// Halves are made by casts, moved, pooled, and read by products.
     fn check_halves(&self) -> Check {
-        let moves = match self.node.op {
-            Op::Cast | Op::Reshape | Op::Broadcast | Op::Transpose(_) => true,
-            Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => true,
-            Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => true,
-            _ => false,
-        };
-        rule(moves || self.node.dtype != DType::F16, || "gives halves".into())
+        let pools = matches!(self.node.op, Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_));
+        let moves = matches!(self.node.op, Op::Cast | Op::Reshape | Op::Broadcast | Op::Transpose(_));
+        let cuts = matches!(self.node.op, Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. });
+        rule(pools || moves || cuts || self.node.dtype != DType::F16, || "gives halves".into())
     }
 
     /// Bytes occur only as data sets, and only gathers and image samples read them.

@@ -21,7 +21,7 @@ const BACKOFF: f64 = 0.5;
 const GROWTH_INTERVAL: u32 = 2_000;
 
 /// The scaler's state, read at the start of a step.
-pub(super) struct Scaler {
+pub struct Scaler {
     /// What the loss is multiplied by; a scalar.
     pub scale: Value,
     good: Value,

@@ -46,6 +46,13 @@ pub fn store_halves(graph: &mut Graph, weight_gradients: &[Value]) {
         }
         Some(widened(graph, half, &node, &mut halves))
     });
+    // What has a name is what is stored.
+    for index in 0..graph.names.len() {
+        let value = graph.names[index].0;
+        if is_widened(graph, value) {
+            graph.names[index].0 = graph.node(value).operands[0];
+        }
+    }
 }
 
 /// A tensor of 16 bits as `f32`, for those who compute with it.
@@ -156,4 +163,67 @@ fn lead_to(graph: &Graph, weight_gradients: &[Value]) -> Vec<bool> {
         }
     }
     leads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{example, names};
+    use super::*;
+    use crate::ir::graph::{Init, StateInfo, StateKind};
+    use crate::ir::verify::verify;
+    use crate::ir::{Builder, StateId, Unary};
+
+    fn weight(b: &mut Builder, name: &str, shape: &[usize]) -> Value {
+        b.state(StateInfo {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            dtype: DType::F32,
+            kind: StateKind::Weight,
+            init: Init::Fill(0.0),
+            layer: None,
+        })
+    }
+
+    #[test]
+    fn products_read_halves_and_updates_the_weight_itself() {
+        let (mut b, x) = example();
+        let w = weight(&mut b, "w", &[3, 3]);
+        let product = b.matmul(x, w, false, false);
+        let result = b.unary(Unary::Relu, product);
+        b.update(StateId(0), result);
+        let decayed = b.scale(w, 0.5);
+        let id = b.state_of(w).unwrap();
+        b.update(id, decayed);
+        store_halves(&mut b.graph, &[]);
+        assert_eq!(verify(&b.graph, &b.states), Ok(()));
+        // The result, used once, is computed on where it is; the second use of `w` is the state.
+        assert_eq!(names(&b.graph), "input cast state cast matmul relu constant multiply");
+        let product = b.graph.values().find(|value| is_product(&b.graph.node(*value).op)).unwrap();
+        for &operand in &b.graph.node(product).operands {
+            assert_eq!(b.graph.dtype(operand), DType::F16);
+        }
+        let scaled = b.graph.updates[1].1;
+        assert!(is_source(&b.graph.node(b.graph.node(scaled).operands[0]).op));
+    }
+
+    #[test]
+    fn gradients_of_weights_are_not_rounded() {
+        let (mut b, x) = example();
+        let grad = b.input("grad", &[2, 3], DType::F32);
+        let gradient = b.matmul(x, grad, true, false);
+        let square = b.mul(gradient, gradient);
+        let sum = b.sum_all(square);
+        let w = weight(&mut b, "w", &[3, 3]);
+        let id = b.state_of(w).unwrap();
+        b.update(id, gradient);
+        let norm = weight(&mut b, "norm", &[]);
+        let id = b.state_of(norm).unwrap();
+        b.update(id, sum);
+        let mut alike = b.graph.clone();
+        let halves = |graph: &Graph| graph.nodes.iter().filter(|node| node.dtype == DType::F16).count();
+        store_halves(&mut b.graph, &[gradient]);
+        assert_eq!(halves(&b.graph), 2, "the operands");
+        store_halves(&mut alike, &[]);
+        assert_eq!(halves(&alike), 3, "and a result that is used twice");
+    }
 }

@@ -437,6 +437,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether it stores numbers of 16 bits.
+    pub fn has_halves(&self) -> bool {
+        self.kernels.iter().flat_map(Kernel::outputs).any(|buffer| buffer.dtype == DType::F16)
+    }
+
     /// Bytes that a buffer takes.
     pub fn bytes_of(&self, buffer: &BufferRef) -> usize {
         match buffer.dtype {

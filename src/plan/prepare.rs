@@ -4,7 +4,7 @@ use crate::check::program::Program;
 use crate::ir::graph::count;
 use crate::ir::{DType, Graph, StateKind, States};
 use crate::library::StepScalar;
-use crate::lower::{Mode, StepSpec, lower};
+use crate::lower::{Mode, StepSpec, lower_in};
 use crate::passes;
 use crate::plan::{self, Fusion, Plan, Tensor};
 
@@ -52,7 +52,13 @@ impl Memory {
 
 /// Lowers, optimizes and plans the steps that a training needs, for a device whose executor can fuse so much.
 pub fn prepare(program: &Program, fusion: Fusion) -> Prepared {
-    prepare_steps(program, &training_specs(program, program.train.batch, program.micro_batch()), fusion)
+    prepare_in(program, program.train.mixed, fusion)
+}
+
+/// As [`prepare`], in mixed precision or not whatever the program says: for comparison.
+pub fn prepare_in(program: &Program, mixed: bool, fusion: Fusion) -> Prepared {
+    let specs = training_specs(program, program.train.batch, program.micro_batch());
+    prepare_specs(program, &specs, mixed, fusion)
 }
 
 /// As [`prepare`], with another batch that is processed in one part.
@@ -105,11 +111,15 @@ fn evaluation_batches(rows: usize, micro: usize) -> Vec<usize> {
 
 /// Lowers, optimizes and plans these steps.
 pub fn prepare_steps(program: &Program, specs: &[StepSpec], fusion: Fusion) -> Prepared {
+    prepare_specs(program, specs, program.train.mixed, fusion)
+}
+
+fn prepare_specs(program: &Program, specs: &[StepSpec], mixed: bool, fusion: Fusion) -> Prepared {
     let mut states = States::default();
     let mut steps = Vec::new();
     let mut graphs = Vec::new();
     for spec in specs {
-        let lowered = lower(program, spec, &mut states);
+        let lowered = lower_in(program, spec, mixed, &mut states);
         steps.push(PreparedStep { spec: spec.clone(), scalars: lowered.scalars, plan: steps.len() });
         graphs.push(lowered.graph);
     }

@@ -174,6 +174,10 @@ pub fn epoch_object(record: &EpochRecord) -> Value {
     object.insert("seconds".to_owned(), json!(record.seconds));
     object.insert("best".to_owned(), json!(record.best));
     object.insert("data_seconds".to_owned(), json!(record.data_seconds));
+    if let Some(scaling) = record.scaling {
+        object.insert("loss_scale".to_owned(), json!(scaling.scale));
+        object.insert("skipped_updates".to_owned(), json!(scaling.skipped));
+    }
     if let Some(health) = &record.health {
         for (name, figures) in [("gradients", &health.gradients), ("weights", &health.weights), ("dead", &health.dead)]
         {
@@ -248,6 +252,7 @@ mod tests {
             best: true,
             data_seconds: 0.25,
             health: Some(Health { dead: vec![("model.1".into(), 0.5)], ..Health::default() }),
+            scaling: None,
         };
         folder.append(&epoch_object(&record)).unwrap();
         folder.append(&epoch_object(&record)).unwrap();

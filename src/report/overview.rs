@@ -47,9 +47,12 @@ pub fn memory(program: &Program, prepared: &Prepared) -> String {
         ("data", memory.data),
         ("inputs of one step", memory.inputs),
         ("total", memory.total()),
-        ("activations … if on a GPU", memory_on_gpu(program).arena),
     ] {
         table.row([name, &whole(number), &bytes(number)]);
+    }
+    for (name, mixed) in [("f32", false), ("mixed", true)] {
+        let number = memory_on_gpu(program, mixed).arena;
+        table.row([&format!("activations … on a GPU, {name}"), &whole(number), &bytes(number)]);
     }
     table.to_string()
 }

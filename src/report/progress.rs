@@ -86,6 +86,9 @@ fn epoch_line(record: &EpochRecord, epochs: usize) -> String {
         record.metrics.iter().map(|(name, value)| format!("{name} {}", figure(*value))).collect();
     parts.push(format!("{} samples/s", scaled(record.samples_per_second)));
     parts.push(duration(record.seconds));
+    if let Some(scaling) = record.scaling.filter(|scaling| scaling.skipped > 0) {
+        parts.push(format!("loss scale {}, {} updates skipped", scaling.scale, scaling.skipped));
+    }
     parts.extend(record.best.then(|| "best so far".to_owned()));
     format!("epoch {:>width$}/{epochs}: {}", record.epoch, parts.join(", "))
 }
@@ -116,6 +119,7 @@ mod tests {
             best: true,
             data_seconds: 0.0,
             health: None,
+            scaling: None,
         };
         let expected = "epoch  3/20: train.loss 0.1234, val.accuracy 0.9712, 84.1 k samples/s, 0.4 s, best so far";
         assert_eq!(epoch_line(&record, 20), expected);

@@ -181,6 +181,10 @@ fn rows_of(dataset: &Dataset, name: &str, shape: &[usize], samples: &[u32]) -> T
 fn describe(program: &Program, graph: &Graph, value: Value) -> String {
     let node = graph.node(value);
     let named = graph.names.iter().find(|(other, _)| *other == value).map(|(_, name)| name.clone());
+    if node.op == Op::Cast && node.dtype == DType::F16 {
+        let stored = named.unwrap_or_else(|| describe(program, graph, node.operands[0]));
+        return format!("{stored}, some of which are larger than 65,504, the largest number of 16 bits");
+    }
     let what = named.unwrap_or_else(|| format!("a `{}`", node.op.name()));
     match node.layer.and_then(|layer| program.stages.get(layer as usize)) {
         Some(stage) => format!("{what} in `{}` ({})", stage.text, stage.path),

@@ -82,6 +82,17 @@ pub struct EpochRecord {
     pub data_seconds: f64,
     /// Gradients and dead units, where they were measured.
     pub health: Option<Health>,
+    /// How the loss is scaled, in mixed precision.
+    pub scaling: Option<Scaling>,
+}
+
+/// Where loss scaling stands after an epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scaling {
+    /// What the loss is multiplied by.
+    pub scale: f64,
+    /// Updates skipped since training began, because a gradient was not finite.
+    pub skipped: u32,
 }
 
 /// How a training ended.

@@ -7,7 +7,7 @@ use std::time::{Duration as Time, Instant};
 use super::checkpoint::{self, CheckpointError, Meta, Snapshot};
 use super::diagnose::{diagnose, update_of};
 use super::evaluate::{self, Measured};
-use super::events::{EpochRecord, Event, Observer, Status, Summary};
+use super::events::{EpochRecord, Event, Observer, Scaling, Status, Summary};
 use super::feed::Queue;
 use super::health::HealthCheck;
 use super::initialize::initialize;
@@ -20,7 +20,7 @@ use crate::data::load::Loaded;
 use crate::data::{DataError, Sampler};
 use crate::ir::StateId;
 use crate::library::StepContext;
-use crate::lower::GUARD;
+use crate::lower::{GUARD, scaler};
 
 /// Why a training could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -279,7 +279,12 @@ impl Run<'_> {
         let update = update_of(self.program, part);
         let place = format!("at step {} (epoch {epoch}, update {} of {steps})", update + 1, update % steps + 1);
         let tensor = diagnose(self.program, self.prepared, self.loaded, self.session, part)?;
-        Ok(Some(format!("the loss was not finite {place}: first {tensor}")))
+        Ok(Some(if self.program.train.mixed {
+            let most = scaler::MOST_SKIPS;
+            format!("{most} updates in a row were skipped, the last {place}: not finite was first {tensor}")
+        } else {
+            format!("the loss was not finite {place}: first {tensor}")
+        }))
     }
 
     /// Measures, reports, keeps the best and the last.
@@ -313,6 +318,7 @@ impl Run<'_> {
             best: better,
             data_seconds: self.data_time.as_secs_f64(),
             health: None,
+            scaling: self.scaling()?,
         };
         if better {
             let snapshot = Arc::new(self.weights_of(&last));
@@ -329,6 +335,17 @@ impl Run<'_> {
         self.keeper.write_some()?;
         self.observer.event(&Event::Epoch(record));
         Ok(if stops { Next::EarlyStop } else { Next::Epoch })
+    }
+
+    /// Where loss scaling stands, if there is any.
+    fn scaling(&mut self) -> Result<Option<Scaling>, TrainError> {
+        let mut word = |name: &str| {
+            let id = self.prepared.states.find(name);
+            id.map(|id| self.session.read_state(id)).transpose().map(|words| words.map(|words| words[0]))
+        };
+        let (scale, skipped) = (word(scaler::SCALE)?, word(scaler::SKIPPED)?);
+        let scale = scale.map(|bits| f64::from(f32::from_bits(bits)));
+        Ok(scale.zip(skipped).map(|(scale, skipped)| Scaling { scale, skipped }))
     }
 
     /// What a snapshot has of the model itself.

@@ -530,6 +530,32 @@ def clip_cases():
     return cases
 
 
+# Loss scaling
+
+
+def scaler_cases():
+    """The scale after each update of 5,000, and which of them torch.amp.GradScaler skips."""
+    # Alone, in bursts, just before the scale would grow (500 + 1,999) and just after it has (2,499 + 2,001).
+    bad = {0, 2, 9, 10, 11, 80, 81, 500, 2499, 4500, 4501, 4502, 4503, 4504, 4508, 4900, 4999}
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scaler = torch.amp.GradScaler("cpu")
+    scales, updates = [], []
+    before = None
+    for step in range(5000):
+        loss = weight * (math.inf if step in bad else -1.0)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if scaler.get_scale() != before:
+            before = scaler.get_scale()
+            scales.append([step, before])
+        updates.append(weight.item())
+    assert min(scale for _, scale in scales) >= 1  # below, nnoptc differs: its scale stops falling
+    return {"steps": 5000, "bad": sorted(bad), "scales": scales, "updates": updates[-1]}
+
+
 # Philox4x32-10: Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", 2011
 
 
@@ -604,6 +630,7 @@ def main():
     write(out / "schedules.json", schedule_cases())
     write(out / "clip.json", clip_cases())
     write(out / "philox.json", philox_cases())
+    write(out / "scaler.json", scaler_cases())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ mod floors;
 mod frozen;
 mod harness;
 mod lsp;
+mod mixed;
 mod normalization;
 mod operations;
 mod parity;

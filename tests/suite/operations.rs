@@ -3,6 +3,7 @@
 use nnoptc::ir::random::Sequence;
 use nnoptc::ir::{Binary, Builder, ConvGeometry, DType, PoolGeometry, ReduceKind, Unary, Value};
 use nnoptc::passes::differentiate::differentiate;
+use nnoptc::passes::precision::store_halves;
 
 use crate::harness::{Case, Executor, adapters};
 
@@ -45,7 +46,21 @@ impl Trial<'_> {
     }
 
     /// Puts the operation's result in the middle of a graph, and checks it and all gradients.
-    fn check(mut self, title: &str, result: Value, executors: &[Executor]) {
+    fn check(self, title: &str, result: Value, executors: &[Executor]) {
+        self.with_gradients(result).check(title, 1e-5, executors);
+    }
+
+    /// The same with 16 bits between products. A number that an executor computes a little differently may be rounded to
+    /// the other side, which is 2⁻¹¹ of it.
+    fn check_halves(self, title: &str, result: Value, executors: &[Executor]) {
+        let mut case = self.with_gradients(result);
+        store_halves(&mut case.builder.graph, &[]);
+        let stored = case.builder.graph.nodes.iter().any(|node| node.dtype == DType::F16);
+        assert!(stored, "{title}: nothing is stored in 16 bits");
+        case.check(title, 2e-3, executors);
+    }
+
+    fn with_gradients(mut self, result: Value) -> Case {
         let shape = self.case.builder.shape(result).to_vec();
         let count = shape.iter().product();
         self.case.expect_as_interpreted("the result", result);
@@ -59,7 +74,7 @@ impl Trial<'_> {
                 self.case.expect_as_interpreted(&format!("gradient {index}"), grad);
             }
         }
-        self.case.check(title, 1e-5, executors);
+        self.case
     }
 }
 
@@ -216,6 +231,29 @@ fn check_operations(executors: &[Executor], turns: usize) {
     }
 }
 
+/// Operations that read or move numbers of 16 bits.
+fn check_halves(executors: &[Executor], turns: usize) {
+    let mut dice = Dice(Sequence::new(16, 0, 0));
+    let moved: Make = |t| {
+        let [m, n, k] = [0; 3].map(|_| t.dice.below(1, 30));
+        let [a, b] = [0; 2].map(|_| t.input(&[m, k], -1.0, 1.0));
+        let c = t.input(&[2 * k * m, n], -1.0, 1.0);
+        let both = t.b().concat(&[a, b], 1);
+        let turned = t.b().transpose(both, &[1, 0]);
+        let row = t.b().reshape(turned, &[1, 2 * k * m]);
+        t.b().matmul(row, c, false, false)
+    };
+    let stored = |name: &str| ["matmul", "conv2d", "max_pool", "avg_pool"].contains(&name);
+    let of_table = OPERATIONS.iter().filter(|(name, _)| stored(name)).copied();
+    for (name, make) in of_table.chain([("movement", moved)]) {
+        for turn in 0..turns {
+            let mut trial = Trial { case: Case::default(), dice: &mut dice, inputs: Vec::new() };
+            let result = make(&mut trial);
+            trial.check_halves(&format!("{name} in 16 bits, turn {turn}"), result, executors);
+        }
+    }
+}
+
 fn check_functions(executors: &[Executor]) {
     let mut dice = Dice(Sequence::new(7, 0, 0));
     for function in Unary::ALL {
@@ -238,6 +276,7 @@ fn check_functions(executors: &[Executor]) {
 fn operations_agree_with_the_interpreter_on_the_cpu() {
     check_operations(&[Executor::Cpu], 12);
     check_functions(&[Executor::Cpu]);
+    check_halves(&[Executor::Cpu], 12);
 }
 
 #[test]
@@ -246,5 +285,6 @@ fn operations_agree_with_the_interpreter_on_adapters() {
     if !gpus.is_empty() {
         check_operations(&gpus, 3);
         check_functions(&gpus);
+        check_halves(&gpus, 3);
     }
 }

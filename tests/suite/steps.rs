@@ -203,3 +203,33 @@ fn an_update_in_parts_is_one_of_the_whole_batch() {
         }
     }
 }
+
+#[test]
+fn executors_agree_in_mixed_precision() {
+    let model = "linear(16) -> relu -> dropout(0.3) -> linear(8) -> tanh -> linear(classes)";
+    // A rate of 1, so that the change of a weight is its gradient.
+    let settings = "optimizer = sgd(lr = 1); regularization = l2(1e-2)";
+    let start = whole(&Executor::Interpreter, &compiled(model, "optimizer = sgd(lr = 1e-30)", "batch = 12"));
+    let gradients = |executor: &Executor, train: &str, parts: &[Vec<u32>]| -> Weights {
+        let mut weights = update(executor, &compiled(model, settings, train), parts);
+        for (name, values) in &mut weights {
+            values.iter_mut().zip(&start[name]).for_each(|(value, start)| *value = start - *value);
+        }
+        weights
+    };
+    let whole: &[Vec<u32>] = &[(0..12).collect()];
+    let thirds: &[Vec<u32>] = &[(0..4).collect(), (4..8).collect(), (8..12).collect()];
+    let mixed = "batch = 12; precision = mixed";
+    let cases = [(mixed.to_owned(), whole), (format!("{mixed}; accumulate = 3"), thirds)];
+    for (train, parts) in cases {
+        let exact = gradients(&Executor::Interpreter, &train.replace("mixed", "f32"), parts);
+        let wanted = gradients(&Executor::Interpreter, &train, parts);
+        assert_ne!(wanted, exact, "nothing is rounded");
+        // Tensors of 11 significant bits, some of them summed.
+        assert_close(&wanted, &exact, 4e-3, "mixed precision in f64 against f64");
+        for executor in executors() {
+            // Rounded at the same places; what lies between two halves may go to either side.
+            assert_close(&gradients(&executor, &train, parts), &wanted, 2e-3, &executor.name());
+        }
+    }
+}

@@ -68,7 +68,7 @@ fn the_same_file_seed_and_device_give_the_same_weights() {
 }
 
 /// MNIST, fetched by `scripts/fetch-data.sh`; with `NNOPTC_REQUIRE_DATA` set, it has to be there.
-fn has_mnist() -> bool {
+pub fn has_mnist() -> bool {
     let found = repository("data/mnist/train-images-idx3-ubyte").exists();
     assert!(
         found || std::env::var_os("NNOPTC_REQUIRE_DATA").is_none(),
@@ -80,7 +80,8 @@ fn has_mnist() -> bool {
     found
 }
 
-fn accuracy(path: &str, sets: &[&str]) -> f64 {
+/// The accuracy on the test split after a whole training.
+pub fn accuracy(path: &str, sets: &[&str]) -> f64 {
     let summary = train(&program(path, sets), None);
     assert_eq!(summary.status, Status::Completed, "{summary:?}");
     test_figure(&summary, "accuracy")

@@ -9,7 +9,7 @@ use crate::backend::{BackendError, Session, Setup};
 use crate::ir::graph::Init;
 use crate::ir::random::philox;
 use crate::ir::{DType, StateId, StateInfo, StateKind, States};
-use crate::plan::{BufferRef, Kernel, KernelKind, Place, Plan};
+use crate::plan::{Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Store};
 
 use super::adapters::Adapter;
 use super::device::Gpu;
@@ -40,10 +40,27 @@ pub fn self_test(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     Ok(checks)
 }
 
-/// Refuses an adapter that computes wrongly.
-pub(super) fn require(adapter: &Adapter) -> Result<(), BackendError> {
+/// The names of the tests of storing numbers of 16 bits: by themselves, and as halves of words.
+const NATIVE_HALVES: &str = "16-bit storage";
+const PACKED_HALVES: &str = "16-bit storage in words";
+
+/// Whether numbers of 16 bits can be stored by themselves; else they are stored as halves of words.
+pub(super) fn has_native_halves(adapter: &Adapter) -> Result<bool, BackendError> {
     let checks = self_test(adapter)?;
-    let wrong = checks.iter().find_map(|check| check.problem.as_ref().map(|problem| (check.name, problem)));
+    Ok(checks.iter().any(|check| check.name == NATIVE_HALVES && check.problem.is_none()))
+}
+
+/// Refuses an adapter that computes wrongly, in what is wanted of it.
+pub(super) fn require(adapter: &Adapter, halves: bool) -> Result<(), BackendError> {
+    let checks = self_test(adapter)?;
+    let native = has_native_halves(adapter)?;
+    let matters = |check: &&Check| match check.name {
+        NATIVE_HALVES => false,
+        PACKED_HALVES => halves && !native,
+        _ => true,
+    };
+    let wrong =
+        checks.iter().filter(matters).find_map(|check| check.problem.as_ref().map(|problem| (check.name, problem)));
     match wrong {
         None => Ok(()),
         Some((name, problem)) => Err(BackendError::Failed {
@@ -58,6 +75,13 @@ pub(super) fn require(adapter: &Adapter) -> Result<(), BackendError> {
 fn run(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     let mut checks = probes(adapter)?;
     checks.push(Check { name: "a product", problem: product(adapter)? });
+    let gpu = Gpu::open(adapter)?;
+    if gpu.native_halves {
+        checks.push(Check { name: NATIVE_HALVES, problem: halves(gpu)? });
+    }
+    let mut gpu = Gpu::open(adapter)?;
+    gpu.native_halves = false;
+    checks.push(Check { name: PACKED_HALVES, problem: halves(gpu)? });
     Ok(checks)
 }
 
@@ -175,4 +199,61 @@ fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
         }
     }
     Ok((worst.is_nan() || worst > 1e-5).then(|| format!("an element is off by {worst:.2e}")))
+}
+
+/// Numbers that are stored in 16 bits and read again, through a whole session.
+fn halves(gpu: Gpu) -> Result<Option<String>, BackendError> {
+    let numbers = [
+        1.0,
+        -0.0,
+        0.1,
+        -2049.0,
+        2051.0,
+        65_504.0,
+        65_519.996,
+        65_520.0,
+        -1e30,
+        6.104e-5,
+        6.097e-5,
+        5.9604645e-8,
+        2.98e-8,
+        2.981e-8,
+        1e-10,
+        1e-40,
+    ];
+    let numbers = [&numbers[..], &[f32::INFINITY, f32::NEG_INFINITY, f32::NAN]].concat();
+    let len = numbers.len();
+    let mut states = States::default();
+    let mut state = |name: &str| {
+        let id = states.declare(StateInfo {
+            name: name.to_owned(),
+            shape: vec![len],
+            dtype: DType::F32,
+            kind: StateKind::Buffer,
+            init: Init::Fill(0.0),
+            layer: None,
+        });
+        BufferRef { place: Place::State(id), len, dtype: DType::F32 }
+    };
+    let (from, to) = (state("from"), state("to"));
+    let between = BufferRef { place: Place::Arena(3), len, dtype: DType::F16 };
+    let copy = |from: BufferRef, to: BufferRef| {
+        let access = Access { offset: 0, strides: vec![1], indirect: Vec::new() };
+        let body = Body { instrs: vec![Instr::Load(Load { input: 0, access: access.clone() })] };
+        let stores = vec![Store { reg: 0, output: to, access }];
+        let kind = KernelKind::Pointwise { shape: vec![len], inputs: vec![from], body, stores };
+        Kernel { kind, name: "self-test".to_owned() }
+    };
+    let kernels = vec![copy(from, between), copy(between, to)];
+    let plan = Plan { kernels, arena_words: 3 + len.div_ceil(2), packs_halves: true, ..Plan::default() };
+    let mut session = GpuSession::new(&Setup { plans: &[plan], states: &states, data: &[] }, gpu)?;
+    session.write_state(StateId(0), bytemuck::cast_slice(&numbers))?;
+    session.run(0, &[])?;
+    let found = session.read_state(StateId(1))?;
+    let wrong = numbers.iter().zip(&found).find_map(|(number, &found)| {
+        let (right, found) = (half::f16::from_f32(*number).to_f32(), f32::from_bits(found));
+        let agrees = right.to_bits() == found.to_bits() || right.is_nan() && found.is_nan();
+        (!agrees).then(|| format!("{number:e} became {found:e} where {right:e} is right"))
+    });
+    Ok(wrong)
 }

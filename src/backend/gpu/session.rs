@@ -26,8 +26,10 @@ const ROWS: u64 = 256;
 
 /// Prepares the plans on the adapter, once it has passed the self-test.
 pub fn open(setup: &Setup, adapter: &Adapter) -> Result<Box<dyn Session>, BackendError> {
-    check::require(adapter)?;
-    Ok(Box::new(GpuSession::new(setup, Gpu::open(adapter)?)?))
+    check::require(adapter, setup.plans.iter().any(Plan::has_halves))?;
+    let mut gpu = Gpu::open(adapter)?;
+    gpu.native_halves = check::has_native_halves(adapter)?;
+    Ok(Box::new(GpuSession::new(setup, gpu)?))
 }
 
 /// A session on one device.

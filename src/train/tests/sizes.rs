@@ -124,5 +124,5 @@ fn all_that_a_device_holds_is_counted() {
     assert_eq!(memory.total(), parts.iter().sum::<u64>());
     let prepared = prepare(&case.program, crate::backend::gpu::FUSION);
     let scratch = prepared.plans.iter().map(|plan| (plan.arena_words + crate::backend::gpu::scratch_words(plan)) * 4);
-    assert_eq!(memory_on_gpu(&case.program).arena, scratch.max().unwrap() as u64);
+    assert_eq!(memory_on_gpu(&case.program, false).arena, scratch.max().unwrap() as u64);
 }
