@@ -110,7 +110,7 @@ impl Bench {
             for (id, info) in self.states.infos().iter().enumerate() {
                 let words: Vec<u32> = (0..info.shape[0])
                     .map(|at| match info.dtype {
-                        DType::F32 => (0.01 + ((at * 7919) % 1000) as f32 * 1e-3).to_bits(),
+                        DType::F32 | DType::F16 => (0.01 + ((at * 7919) % 1000) as f32 * 1e-3).to_bits(),
                         DType::U32 | DType::U8 => (at % 64) as u32,
                     })
                     .collect();
