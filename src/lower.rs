@@ -20,6 +20,8 @@ pub enum Mode {
     Update,
     /// Computes gradients and adds them up for a later update.
     Accumulate,
+    /// Updates the weights by the gradients that have been added up.
+    Apply,
     /// Measures.
     Evaluate,
     /// Leaves the model's output in the state `output`.
@@ -61,7 +63,7 @@ pub fn lower(program: &Program, spec: &StepSpec, states: &mut States) -> Lowered
 
 /// As [`lower`], in mixed precision or not whatever the program says: for comparison.
 pub fn lower_in(program: &Program, spec: &StepSpec, mixed: bool, states: &mut States) -> Lowered {
-    let training = matches!(spec.mode, Mode::Update | Mode::Accumulate);
+    let training = matches!(spec.mode, Mode::Update | Mode::Accumulate | Mode::Apply);
     let mut builder = Builder::new(std::mem::take(states));
     let rows = builder.input("rows", &[spec.batch], DType::U32);
     let samples = lower_samples(program, spec, &mut builder, rows, training);
@@ -82,7 +84,12 @@ pub fn lower_in(program: &Program, spec: &StepSpec, mixed: bool, states: &mut St
         let targets = lower_targets(program, spec, &mut builder, rows);
         let loss = program.loss.item.lower(&mut builder, output, targets);
         builder.name(loss, "the loss");
-        lower_metrics(program, spec, &mut builder, [output, targets, loss]);
+        if spec.mode == Mode::Apply {
+            // The model only says which weights there are; nothing of it is computed.
+            builder.graph.updates.clear();
+        } else {
+            lower_metrics(program, spec, &mut builder, [output, targets, loss]);
+        }
         if training {
             let objective = add_penalties(program, &mut builder, &weights, loss);
             let scaler = mixed.then(|| Scaler::new(&mut builder));
@@ -381,22 +388,28 @@ fn lower_update(
     scalars: &mut Vec<StepScalar>,
 ) -> Vec<Value> {
     let values: Vec<Value> = weights.all.iter().map(|(_, weight, _)| *weight).collect();
-    let objective = scaler.map_or(objective, |scaler| b.mul(objective, scaler.scale));
-    let raw = differentiate(b, objective, &values);
+    let raw = if spec.mode == Mode::Apply {
+        Vec::new()
+    } else {
+        let objective = scaler.map_or(objective, |scaler| b.mul(objective, scaler.scale));
+        differentiate(b, objective, &values)
+    };
     let mut grads = raw.clone();
     for (grad, (id, ..)) in grads.iter().zip(&weights.all) {
         let name = format!("the gradient of `{}`", b.states.info(*id).name);
         b.name(*grad, name);
     }
     let mut stop = match scaler {
-        None => lower_guard(b, loss),
-        Some(scaler) => scaler.guard(b),
+        None if spec.mode != Mode::Apply => lower_guard(b, loss),
+        _ => {
+            let guard = guard_state(b);
+            b.cast(guard, DType::F32)
+        }
     };
-    let accumulates = program.train.accumulate > 1;
-    if accumulates {
-        add_up(spec, b, weights, &mut grads, stop);
+    if program.train.parts() > 1 || program.train.is_parallel() {
+        grads = add_up(spec, b, weights, &grads, stop);
     }
-    if let (Some(scaler), Mode::Update) = (scaler, spec.mode) {
+    if let (Some(scaler), Mode::Update | Mode::Apply) = (scaler, spec.mode) {
         scaler.unscale(b, &mut grads);
         stop = scaler.update(b, &grads, stop);
     }
@@ -429,29 +442,40 @@ fn lower_update(
     raw
 }
 
-/// Adds gradients to those of the parts before; the last part of an update goes on with the sums.
-fn add_up(spec: &StepSpec, b: &mut Builder, weights: &Weights, grads: &mut [Value], stop: Value) {
-    let share = b.input("share", &[], DType::F32);
-    for (grad, (id, ..)) in grads.iter_mut().zip(&weights.all) {
-        let info = b.states.info(*id).clone();
-        let name = format!("optimizer.accumulated.{}", info.name);
-        let sum = b.state(StateInfo { name, kind: StateKind::Optimizer, init: Init::Fill(0.0), ..info });
-        let part = b.mul(*grad, share);
-        let next = b.add(sum, part);
-        let sum_id = b.state_of(sum).unwrap_or_else(|| unreachable!("the sum of gradients is a state"));
-        match spec.mode {
-            Mode::Accumulate => guarded_update(b, stop, sum_id, next),
-            _ => {
-                let zero = b.like(next, 0.0);
-                b.update(sum_id, zero);
-                *grad = next;
-            }
-        }
-    }
+/// The name of the state in which gradients of a weight are added up.
+pub fn gradient_state(weight: &str) -> String {
+    format!("optimizer.accumulated.{weight}")
 }
 
-/// The number of the step that ended the training, or 0.
-fn guard_state(b: &mut Builder) -> Value {
+/// Adds gradients to those of the parts before; what updates the weights goes on with the sums, which begin anew.
+fn add_up(spec: &StepSpec, b: &mut Builder, weights: &Weights, grads: &[Value], stop: Value) -> Vec<Value> {
+    let mut sums = Vec::new();
+    for (index, (id, ..)) in weights.all.iter().enumerate() {
+        let info = b.states.info(*id).clone();
+        let name = gradient_state(&info.name);
+        let sum = b.state(StateInfo { name, kind: StateKind::Optimizer, init: Init::Fill(0.0), ..info });
+        let next = match grads.get(index) {
+            Some(&grad) => {
+                let share = b.input("share", &[], DType::F32);
+                let part = b.mul(grad, share);
+                b.add(sum, part)
+            }
+            None => sum,
+        };
+        let sum_id = b.state_of(sum).unwrap_or_else(|| unreachable!("the sum of gradients is a state"));
+        if spec.mode == Mode::Accumulate {
+            guarded_update(b, stop, sum_id, next);
+        } else {
+            let zero = b.like(next, 0.0);
+            b.update(sum_id, zero);
+        }
+        sums.push(next);
+    }
+    sums
+}
+
+/// The number of the step that ended the training, or 0: declares and reads [`GUARD`].
+pub fn guard_state(b: &mut Builder) -> Value {
     b.state(StateInfo {
         name: GUARD.to_owned(),
         shape: Vec::new(),

@@ -1,13 +1,14 @@
 //! Executors of plans: the native CPU executor and WGSL through wgpu.
 
 pub mod cpu;
+pub mod gang;
 pub mod gpu;
 
 use crate::ir::{DataInfo, StateId, States};
 use crate::plan::Plan;
 
 /// Why a device could not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum BackendError {
     /// There is no such adapter.
     #[error("no adapter for `devices = {wanted}`: {found}")]

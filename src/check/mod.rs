@@ -454,30 +454,53 @@ impl Checker<'_> {
         for value in &made.values {
             self.resolve("train", value.name, value.value.clone(), value.origin);
         }
-        let accumulate = settings.accumulate.0;
         let given = settings.batch.given().map(|batch| batch.0);
-        let largest = || program::auto_batches(rows.unwrap_or(1), accumulate, settings.drop_last, model)[0];
-        let batch = given.unwrap_or_else(largest);
-        let training = Training {
+        let mut training = Training {
             epochs: settings.epochs.0,
-            batch,
+            batch: given.unwrap_or(1),
             batch_is_open: given.is_none(),
-            accumulate,
+            accumulate: settings.accumulate.0,
             drop_last: settings.drop_last,
             mixed: settings.precision == settings::Precision::Mixed,
             clip_norm: settings.clip_norm.map(|limit| limit.0),
             devices: settings.devices.0.clone(),
             devices_span: made.span_of("devices"),
+            shards: settings.reproducible.as_ref().map(|reproducible| reproducible.shards),
             early_stop: None,
             seed: settings.seed,
             batch_span: made.span_of("batch"),
         };
-        if batch % accumulate != 0 {
-            let message = format!("a batch of {batch} cannot be processed in {accumulate} equal parts");
-            let diagnostic = Diagnostic::error(ACCUMULATE, made.span_of("accumulate"), message)
-                .label("does not divide the batch")
-                .also(made.span_of("batch"), format!("the batch is {batch}"))
-                .help("choose a divisor of the batch");
+        let parts = training.parts();
+        if training.batch_is_open {
+            training.batch = program::auto_batches(rows.unwrap_or(1), parts, settings.drop_last, model)[0];
+        }
+        let batch = training.batch;
+        if batch % parts != 0 {
+            let message = format!("a batch of {batch} cannot be processed in {parts} equal parts");
+            let factors = [
+                ("accumulate", training.accumulate),
+                ("reproducible", training.shards.unwrap_or(1)),
+                ("devices", if training.shards.is_none() { training.replicas() } else { 1 }),
+            ];
+            let mut given = factors.iter().filter(|(_, factor)| *factor > 1).map(|(name, _)| made.span_of(name));
+            let first = given.next().unwrap_or(made.span_of("accumulate"));
+            let several = given.clone().next().is_some();
+            let label = if several { format!("{parts} parts in all") } else { "does not divide the batch".to_owned() };
+            let mut diagnostic = Diagnostic::error(ACCUMULATE, first, message).label(label);
+            for span in given {
+                diagnostic = diagnostic.also(span, "times these");
+            }
+            let help = if training.parts() == training.accumulate {
+                "choose a divisor of the batch".to_owned()
+            } else {
+                let (below, above) = (batch / parts * parts, batch.next_multiple_of(parts));
+                if below == 0 {
+                    format!("use a batch of {above}")
+                } else {
+                    format!("use a batch of {below} or {above}")
+                }
+            };
+            let diagnostic = diagnostic.also(made.span_of("batch"), format!("the batch is {batch}")).help(help);
             diagnostics.push(diagnostic);
         }
         complete.then_some((training, settings, made))
@@ -540,6 +563,7 @@ pub fn entries() -> Vec<Entry> {
         Entry::new("split", &data::SplitItem::SCHEMA),
         Entry::new("normalization", &data::GivenItem::SCHEMA),
         Entry::new("stopping rule", &settings::PatienceItem::SCHEMA),
+        Entry::new("way to be reproducible", &settings::ShardsItem::SCHEMA),
     ]
 }
 
@@ -684,8 +708,8 @@ fn check_batches(
         diagnostics.push(diagnostic);
         return;
     }
-    let micro = train.batch / train.accumulate.max(1);
-    let rest = split.rows % train.batch % micro.max(1);
+    let micro = train.batch / train.parts();
+    let rest = train.part_sizes(split.rows % train.batch).last().copied().unwrap_or(0);
     let single = (rest == 1 && !train.drop_last) || micro == 1;
     if !single {
         return;

@@ -219,6 +219,10 @@ pub enum Devices {
     Named(String),
     /// The adapter of this index.
     Index(usize),
+    /// Every real GPU, until it is known which those are.
+    All,
+    /// These together; the same one twice is two replicas of it.
+    Many(Vec<Devices>),
 }
 
 /// When training stops early.
@@ -257,12 +261,64 @@ pub struct Training {
     pub devices: Devices,
     /// Where `devices` is set.
     pub devices_span: Span,
+    /// Parts in which the gradient of every update is computed and added up, whatever the devices.
+    pub shards: Option<usize>,
     /// When training stops early.
     pub early_stop: Option<EarlyStop>,
     /// The seed of everything random.
     pub seed: u64,
     /// Where `batch` is set.
     pub batch_span: Span,
+}
+
+impl Training {
+    /// Copies of the model that train together.
+    pub fn replicas(&self) -> usize {
+        match &self.devices {
+            Devices::Many(devices) => devices.len(),
+            _ => 1,
+        }
+    }
+
+    /// Whether gradients of several parts are added up on the host before the weights are updated.
+    pub fn is_parallel(&self) -> bool {
+        self.replicas() > 1 || self.shards.is_some()
+    }
+
+    /// Parts in which a whole batch is processed.
+    pub fn parts(&self) -> usize {
+        self.shards.unwrap_or(self.replicas()).max(1) * self.accumulate.max(1)
+    }
+
+    /// How a batch is divided, for people: `2 devices × 4 parts of 16`; `None` where it is not.
+    pub fn division(&self) -> Option<String> {
+        let micro = self.batch / self.parts();
+        let replicas = self.replicas();
+        let shared = match (self.shards, replicas) {
+            (Some(shards), 1) => format!("{shards} shards"),
+            (Some(shards), _) => format!("{shards} shards on {replicas} devices"),
+            (None, 1) if self.accumulate == 1 => return None,
+            (None, 1) => return Some(format!("{} parts of {micro}", self.accumulate)),
+            (None, _) => format!("{replicas} devices"),
+        };
+        Some(match self.accumulate {
+            1 => format!("{shared}, {micro} samples each"),
+            parts => format!("{shared}, each {parts} parts of {micro} samples"),
+        })
+    }
+
+    /// The samples of each part of a batch of so many: in parallel, all parts have a share; else whole ones come first,
+    /// and a smaller one ends the update.
+    pub fn part_sizes(&self, samples: usize) -> Vec<usize> {
+        let parts = self.parts();
+        if self.is_parallel() {
+            let (size, larger) = (samples / parts, samples % parts);
+            let sizes = (0..parts).map(|part| size + usize::from(part < larger));
+            return sizes.filter(|&size| size > 0).collect();
+        }
+        let micro = (self.batch / parts).max(1);
+        (0..samples.div_ceil(micro)).map(|part| micro.min(samples - part * micro)).collect()
+    }
 }
 
 impl Program {
@@ -309,7 +365,7 @@ impl Program {
         if !self.train.batch_is_open {
             return Vec::new();
         }
-        auto_batches(self.data.splits[0].rows, self.train.accumulate, self.train.drop_last, &self.model)
+        auto_batches(self.data.splits[0].rows, self.train.parts(), self.train.drop_last, &self.model)
     }
 
     /// Sets the batch that was found for `auto`.
@@ -324,7 +380,17 @@ impl Program {
 
     /// Samples of one part of an update.
     pub fn micro_batch(&self) -> usize {
-        self.train.batch / self.train.accumulate
+        self.train.batch / self.train.parts()
+    }
+
+    /// Names the devices that `all` stands for.
+    pub fn settle_devices(&mut self, indices: Vec<usize>) {
+        self.train.devices = Devices::Many(indices.into_iter().map(Devices::Index).collect());
+        let is_devices = |setting: &&mut ResolvedSetting| (setting.section, &*setting.name) == ("train", "devices");
+        if let Some(setting) = self.resolved.iter_mut().find(is_devices) {
+            let text = super::settings::DevicesArg(self.train.devices.clone()).show();
+            (setting.value, setting.origin) = (text, Origin::Inferred);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::data::{GivenItem, SPLITS, SplitItem};
 use super::load::TOP_SETTINGS;
-use super::settings::{PatienceItem, Section, TrainSettings};
+use super::settings::{PatienceItem, Section, ShardsItem, TrainSettings};
 use crate::library;
 use crate::library::reference::{markdown, parameter_page, summary};
 use crate::schema::Schema;
@@ -35,6 +35,7 @@ pub fn topics() -> Vec<Topic> {
     topics.push(of_schema("value of a split", &SplitItem::SCHEMA));
     topics.push(of_schema("value of normalize", &GivenItem::SCHEMA));
     topics.push(of_schema("value of early_stop", &PatienceItem::SCHEMA));
+    topics.push(of_schema("value of reproducible", &ShardsItem::SCHEMA));
     topics
 }
 

@@ -58,7 +58,14 @@ item! {
         /// The precision of storage and arithmetic.
         precision: Precision = Precision::F32,
         /// Which devices train.
+        ///
+        /// `auto` is a real GPU, or the CPU where there is none. Several train together, each with an equal part of every
+        /// batch: `all` is every real GPU, a list names them: `[0, 1]`, `["RTX", cpu]`. Gradients are added up in the order
+        /// of the list, running statistics are averaged, and the weights are the same on all.
         devices: DevicesArg = DevicesArg(Devices::Auto),
+        /// `shards(n)` computes the gradient of every update in `n` parts and adds them up in their order, so that the
+        /// result does not depend on how many devices share the work.
+        reproducible: Option<Reproducible> = None,
         /// When training stops early; the best weights are restored then.
         early_stop: Option<Patience> = None,
         /// The seed of everything random.
@@ -72,7 +79,8 @@ pub struct DevicesArg(pub Devices);
 
 impl FromArg for DevicesArg {
     fn expected() -> String {
-        "`auto`, `cpu`, `gpu`, the number of an adapter or part of its name in quotes".to_owned()
+        "`auto`, `cpu`, `gpu`, `all`, the number of an adapter, part of its name in quotes, or a list of those"
+            .to_owned()
     }
 
     fn from_arg(given: &Given) -> Result<Self, Mismatch> {
@@ -80,6 +88,14 @@ impl FromArg for DevicesArg {
             GivenKind::Word(word) if word == "auto" => Devices::Auto,
             GivenKind::Word(word) if word == "cpu" => Devices::Cpu,
             GivenKind::Word(word) if word == "gpu" => Devices::Gpu,
+            GivenKind::Word(word) if word == "all" => Devices::All,
+            GivenKind::List(items) if !items.is_empty() => {
+                let each = |item: &Given| match DevicesArg::from_arg(item)?.0 {
+                    Devices::All | Devices::Auto | Devices::Many(_) => Err(Mismatch::unfit()),
+                    device => Ok(device),
+                };
+                Devices::Many(items.iter().map(each).collect::<Result<_, _>>()?)
+            }
             GivenKind::Text(text) if !text.is_empty() => Devices::Named(text.clone()),
             GivenKind::Number { .. } => Devices::Index(u64::from_arg(given)? as usize),
             _ => return Err(Mismatch::unfit()),
@@ -94,11 +110,16 @@ impl FromArg for DevicesArg {
             Devices::Gpu => "gpu".to_owned(),
             Devices::Named(name) => format!("{name:?}"),
             Devices::Index(index) => index.to_string(),
+            Devices::All => "all".to_owned(),
+            Devices::Many(devices) => {
+                let each: Vec<String> = devices.iter().map(|device| DevicesArg(device.clone()).show()).collect();
+                format!("[{}]", each.join(", "))
+            }
         }
     }
 
     fn words() -> Vec<&'static str> {
-        vec!["auto", "cpu", "gpu"]
+        vec!["auto", "cpu", "gpu", "all"]
     }
 }
 
@@ -146,5 +167,48 @@ impl FromArg for Patience {
 
     fn words() -> Vec<&'static str> {
         vec!["patience"]
+    }
+}
+
+item! {
+    /// Computes the gradient of every update in so many parts, and adds them up in their order.
+    ///
+    /// With one seed and one kind of device, the trained weights are then the same bits on 1, 2, 4 … devices.
+    ///
+    /// ```nnopt
+    /// shards(8)
+    /// ```
+    "shards" => pub struct ShardsItem: Section {
+        /// How many; the batch must be a multiple of it.
+        n: Count,
+    }
+}
+
+const REPRODUCIBLE: &[&Schema<dyn Section>] = &[&ShardsItem::SCHEMA];
+
+/// The value of `reproducible`.
+#[derive(Clone, Debug)]
+pub struct Reproducible {
+    /// Parts of every update.
+    pub shards: usize,
+}
+
+impl FromArg for Reproducible {
+    fn expected() -> String {
+        "`shards(n)`".to_owned()
+    }
+
+    fn from_arg(given: &Given) -> Result<Self, Mismatch> {
+        let made = make_nested(given, "way to be reproducible", REPRODUCIBLE)?;
+        let item = (*made.item).as_any().downcast_ref::<ShardsItem>();
+        item.map(|item| Reproducible { shards: item.n.0 }).ok_or_else(Mismatch::unfit)
+    }
+
+    fn show(&self) -> String {
+        format!("shards({})", self.shards)
+    }
+
+    fn words() -> Vec<&'static str> {
+        vec!["shards"]
     }
 }

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::formats::files::{Disk, Files};
 use crate::report::diagnostics::{self, Format};
 use crate::source::Sources;
-use crate::train::device::limits;
+use crate::train::device::{limits, settle_devices};
 use crate::train::memory::settle_batch;
 
 use super::args::MessageFormat;
@@ -33,6 +33,16 @@ pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Re
     said.retain(|diagnostic| output.verbose || diagnostic.severity != Severity::Advice);
     show(&compilation.sources, &said, output)?;
     explained(&compilation, request)?;
+    if let Some(program) = compilation.program.as_mut() {
+        // Without any GPU, the command that needs one says so.
+        settle_devices(program).unwrap_or_default();
+        let (batch, parts) = (program.train.batch, program.train.parts());
+        if batch % parts != 0 {
+            let message = format!("a batch of {batch} cannot be divided into {parts} equal parts, one for each device");
+            let help = format!("use a batch of {}, or name fewer devices", batch.next_multiple_of(parts));
+            return Err(Failure::world(message).help(help));
+        }
+    }
     if let Some(program) = compilation.program.as_mut().filter(|program| program.train.batch_is_open) {
         let limits = limits(program).map_err(|error| Failure::from_error(&error))?;
         if let Some(reason) = settle_batch(program, &limits) {

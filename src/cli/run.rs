@@ -96,9 +96,11 @@ fn train(
     }
 }
 
-/// `--device D` is the setting `train.devices`: a word, a number, or else a part of a name.
+/// `--device D` is the setting `train.devices`: a word, a number, a list, or else a part of a name.
 pub fn device_setting(device: &str) -> String {
-    let is_bare = matches!(device, "auto" | "cpu" | "gpu") || device.bytes().all(|byte| byte.is_ascii_digit());
+    let is_bare = matches!(device, "auto" | "cpu" | "gpu" | "all")
+        || device.starts_with('[')
+        || device.bytes().all(|byte| byte.is_ascii_digit());
     if is_bare && !device.is_empty() {
         return format!("train.devices={device}");
     }

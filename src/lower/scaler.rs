@@ -4,7 +4,7 @@
 //! gradient is not finite (and that update is skipped), and doubled after 2,000 updates in a row without one. It never
 //! falls below 1. All of it is state of the device, so that no step waits for the host.
 
-use super::{GUARD, guard_state, guarded_update};
+use super::{GUARD, guarded_update};
 use crate::ir::graph::{Init, StateInfo, StateKind};
 use crate::ir::{Binary, Builder, DType, Unary, Value};
 
@@ -48,12 +48,6 @@ impl Scaler {
             skipped: state(SKIPPED, DType::U32, 0.0),
             in_a_row: state("scaler.skipped_in_a_row", DType::U32, 0.0),
         }
-    }
-
-    /// Whether training has ended before this step; a float.
-    pub fn guard(&self, b: &mut Builder) -> Value {
-        let guard = guard_state(b);
-        b.cast(guard, DType::F32)
     }
 
     /// Divides gradients by the scale.

@@ -77,13 +77,20 @@ fn training_specs(program: &Program, batch: usize, micro: usize) -> Vec<StepSpec
         }
     };
     let rows = program.data.splits[0].rows;
-    add(Mode::Update, "train", micro);
-    if batch > micro {
+    let rest = if program.train.drop_last { 0 } else { rows % batch };
+    if program.train.is_parallel() {
         add(Mode::Accumulate, "train", micro);
-    }
-    if !program.train.drop_last {
+        for size in program.train.part_sizes(rest) {
+            add(Mode::Accumulate, "train", size);
+        }
+        add(Mode::Apply, "train", 1);
+    } else {
+        add(Mode::Update, "train", micro);
+        if batch > micro {
+            add(Mode::Accumulate, "train", micro);
+        }
         // The parts of the last batch: whole ones, and a smaller one that ends the update.
-        add(Mode::Update, "train", rows % batch % micro);
+        add(Mode::Update, "train", rest % micro);
     }
     for split in &program.data.splits[1..] {
         for size in evaluation_batches(split.rows, micro) {

@@ -93,7 +93,9 @@ pub fn kernels(program: &Program, prepared: &Prepared) -> String {
         let flops: u64 = plan.kernels.iter().map(crate::plan::Kernel::flops).sum();
         table.row([name, "all".to_owned(), whole(plan.kernels.len() as u64), scaled(flops as f64)]);
     }
-    format!("{table}\n{costs}")
+    let division = program.train.division();
+    let division = division.map(|text| format!("\na batch of {} is {text}\n", program.train.batch));
+    format!("{table}\n{costs}{}", division.unwrap_or_default())
 }
 
 /// How often the CPU's threads are given work: once for each kernel, or each chain of them.
@@ -115,6 +117,7 @@ fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Update => "update,",
         Mode::Accumulate => "accumulate,",
+        Mode::Apply => "apply,",
         Mode::Evaluate => "evaluate,",
         Mode::Predict => "predict,",
     }

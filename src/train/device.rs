@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::memory::{Limits, OutOfMemory, check_memory};
-use super::prepare::Prepared;
-use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gpu};
+use super::prepare::{Prepared, prepare};
+use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gang, gpu};
 use crate::check::program::{Devices, Program};
 use crate::data::load::Loaded;
 use crate::formats::{Dataset, Samples, Targets};
-use crate::ir::DataInfo;
 use crate::ir::graph::count;
+use crate::ir::{DataInfo, States};
 use crate::plan::{Fusion, Plan};
 
 /// Why a device cannot be had.
@@ -23,7 +23,8 @@ pub enum OpenError {
     Memory(#[from] Box<OutOfMemory>),
 }
 
-/// Opens a session with the program's data on it. `threads` is for the CPU executor; all cores if `None`.
+/// Opens a session with the program's data on it: on one device, or on several that train together. `threads` is for the
+/// CPU executor, whose replicas share them; all cores if `None`.
 ///
 /// # Errors
 /// When there is no such device, or it cannot hold the program, which is known before anything is allocated.
@@ -34,6 +35,9 @@ pub fn open_session(
     threads: Option<usize>,
 ) -> Result<Box<dyn Session>, OpenError> {
     let data = resident_data(program, prepared, loaded);
+    if program.train.is_parallel() {
+        return open_gang(program, prepared, data, threads);
+    }
     let setup = Setup { plans: &prepared.plans, states: &prepared.states, data: &data };
     let adapter = choose(&program.train.devices)?;
     let limits = limits_of(adapter.as_ref());
@@ -44,7 +48,61 @@ pub fn open_session(
     })
 }
 
-/// What the program's device can hold.
+/// What a thread needs to open its session.
+struct Parts {
+    plans: Vec<Plan>,
+    states: States,
+    data: Vec<DataBytes>,
+}
+
+fn open_gang(
+    program: &Program,
+    prepared: &Prepared,
+    data: Vec<DataBytes>,
+    threads: Option<usize>,
+) -> Result<Box<dyn Session>, OpenError> {
+    let adapters: Vec<Option<gpu::Adapter>> = match &program.train.devices {
+        Devices::Many(devices) => devices.iter().map(choose).collect::<Result<_, _>>()?,
+        device => vec![choose(device)?],
+    };
+    let available = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let on_cpu = adapters.iter().filter(|adapter| adapter.is_none()).count();
+    // Two kinds of executors have two kinds of plans, of the same steps.
+    let mut kinds: Vec<(Fusion, Arc<Parts>)> = Vec::new();
+    let mut replicas: Vec<gang::Open> = Vec::new();
+    for adapter in adapters {
+        let fusion = if adapter.is_some() { gpu::FUSION } else { cpu::FUSION };
+        let known = kinds.iter().find(|(other, _)| *other == fusion).map(|(_, parts)| Arc::clone(parts));
+        let parts = known.unwrap_or_else(|| {
+            let own = prepare(program, fusion);
+            let parts = Arc::new(Parts { plans: own.plans, states: own.states, data: data.clone() });
+            kinds.push((fusion, Arc::clone(&parts)));
+            parts
+        });
+        check_memory(program, prepared, &limits_of(adapter.as_ref()))?;
+        replicas.push(Box::new(move || {
+            let setup = Setup { plans: &parts.plans, states: &parts.states, data: &parts.data };
+            match adapter {
+                Some(adapter) => gpu::open(&setup, &adapter),
+                None => cpu::open(&setup, Some((available / on_cpu).max(1))),
+            }
+        }));
+    }
+    Ok(gang::open(prepared, replicas, program.train.shards.is_some())?)
+}
+
+/// Finds out which devices `all` stands for.
+///
+/// # Errors
+/// When there is no real GPU.
+pub fn settle_devices(program: &mut Program) -> Result<(), BackendError> {
+    if program.train.devices == Devices::All {
+        program.settle_devices(gpu::all()?);
+    }
+    Ok(())
+}
+
+/// What the program's device can hold; the first of several.
 ///
 /// # Errors
 /// When there is no such device.
@@ -77,7 +135,7 @@ pub fn wgsl(program: &Program, plan: &Plan) -> Result<Option<Vec<(String, String
     }
 }
 
-/// The adapter that is meant; none for the CPU executor.
+/// The adapter that is meant, the first of several; none for the CPU executor.
 fn choose(devices: &Devices) -> Result<Option<gpu::Adapter>, BackendError> {
     Ok(match devices {
         Devices::Cpu => None,
@@ -85,11 +143,13 @@ fn choose(devices: &Devices) -> Result<Option<gpu::Adapter>, BackendError> {
         Devices::Gpu => Some(gpu::select("gpu")?),
         Devices::Named(name) => Some(gpu::select(name)?),
         Devices::Index(index) => Some(gpu::select(&index.to_string())?),
+        Devices::Many(devices) => choose(&devices[0])?,
+        Devices::All => gpu::all()?.first().map(|index| gpu::select(&index.to_string())).transpose()?,
     })
 }
 
 /// The bytes of the data sets that the plans read, each once.
-fn resident_data(program: &Program, prepared: &Prepared, loaded: &Loaded) -> Vec<DataBytes> {
+pub fn resident_data(program: &Program, prepared: &Prepared, loaded: &Loaded) -> Vec<DataBytes> {
     let mut all: Vec<DataBytes> = Vec::new();
     for info in prepared.plans.iter().flat_map(|plan| &plan.data) {
         if all.iter().any(|known| known.info.name == info.name) {

@@ -11,7 +11,7 @@ use crate::ir::graph::count;
 use crate::ir::interpret::{Environment, Tensor, interpret};
 use crate::ir::{DType, Graph, InputId, InputInfo, Node, Op, StateId, StateKind, Value};
 use crate::library::StepContext;
-use crate::lower::lower;
+use crate::lower::{Mode, lower};
 use crate::plan::Plan;
 
 /// Steps with more multiply-adds than half of this are not computed again: the interpreter is slow and obvious.
@@ -29,10 +29,10 @@ pub(super) fn update_of(program: &Program, part: u32) -> u64 {
 fn locate(program: &Program, part: u32) -> (u64, usize) {
     let shape = program.run_shape();
     let rows = program.data.splits[0].rows;
-    let micro = program.micro_batch();
-    let whole = program.train.accumulate as u64;
+    let parts_of = |samples: usize| program.train.part_sizes(samples).len() as u64;
+    let whole = parts_of(program.train.batch);
     let rest = if program.train.drop_last { 0 } else { rows % program.train.batch };
-    let in_last = if rest == 0 { whole } else { rest.div_ceil(micro) as u64 };
+    let in_last = if rest == 0 { whole } else { parts_of(rest) };
     let per_epoch = (shape.steps_per_epoch - 1) * whole + in_last;
     let (epoch, within) = (u64::from(part) / per_epoch, u64::from(part) % per_epoch);
     let update = (within / whole).min(shape.steps_per_epoch - 1);
@@ -70,14 +70,18 @@ pub(super) fn diagnose(
     };
     sampler.shuffle((update / shape.steps_per_epoch) as u32 + 1);
     let batch = sampler.batch((update % shape.steps_per_epoch) as usize);
-    let Some(part_rows) = batch.chunks(program.micro_batch()).nth(position) else {
-        return Ok("the loss".to_owned());
-    };
+    let sizes = train.part_sizes(batch.len());
+    let Some(&size) = sizes.get(position) else { return Ok("the loss".to_owned()) };
+    let before: usize = sizes[..position].iter().sum();
+    let part_rows = &batch[before..before + size];
     let samples: Vec<u32> = part_rows.iter().map(|&index| rows[index as usize]).collect();
     let step = prepared
         .steps
         .iter()
-        .find(|step| step.spec.split == "train" && step.spec.batch == samples.len())
+        .find(|step| {
+            let trains = step.spec.split == "train" && step.spec.mode != Mode::Apply;
+            trains && step.spec.batch == samples.len()
+        })
         .unwrap_or_else(|| unreachable!("a training step of {} rows is prepared", samples.len()));
     let lr = program.rate_at(update).unwrap_or_else(|| unreachable!("a training has a learning rate"));
     let mut words = Vec::new();

@@ -69,14 +69,21 @@ impl Queue {
         number: &mut u32,
         context: StepContext,
     ) -> Result<(), BackendError> {
-        let parts = samples.len().div_ceil(program.micro_batch());
-        for (index, rows) in samples.chunks(program.micro_batch()).enumerate() {
-            let mode = if index + 1 == parts { Mode::Update } else { Mode::Accumulate };
-            let step = prepared.step(mode, "train", rows.len());
+        let (train, seed) = (&program.train, program.train.seed);
+        let mut left = samples;
+        for size in train.part_sizes(samples.len()) {
+            let (rows, rest) = left.split_at(size);
+            left = rest;
+            let is_last = rest.is_empty() && !train.is_parallel();
+            let step = prepared.step(if is_last { Mode::Update } else { Mode::Accumulate }, "train", rows.len());
             let share = rows.len() as f32 / samples.len() as f32;
-            let inputs = StepInputs { rows, number: *number, share, context };
-            self.push(session, prepared, step, program.train.seed, &inputs)?;
+            self.push(session, prepared, step, seed, &StepInputs { rows, number: *number, share, context })?;
             *number = number.wrapping_add(1);
+        }
+        if train.is_parallel() {
+            // It reads no samples, and is a step of the last part's number.
+            let inputs = StepInputs { rows: &[0], number: number.wrapping_sub(1), share: 1.0, context };
+            self.push(session, prepared, prepared.step(Mode::Apply, "train", 1), seed, &inputs)?;
         }
         Ok(())
     }

@@ -62,6 +62,9 @@ pub fn run(
     for note in initialize(program, loaded, &prepared.states, session)? {
         observer.event(&Event::Note(note));
     }
+    if let Some(text) = program.train.division().filter(|_| program.train.is_parallel()) {
+        observer.event(&Event::Note(format!("a batch of {} is {text}", program.train.batch)));
+    }
     let shape = program.run_shape();
     observer.event(&Event::Start {
         device: session.device(),

@@ -16,6 +16,7 @@ mod lsp;
 mod mixed;
 mod normalization;
 mod operations;
+mod parallel;
 mod parity;
 mod renderings;
 mod settings;

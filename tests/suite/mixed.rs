@@ -6,6 +6,7 @@ use nnoptc::data::load::load;
 use nnoptc::formats::files::Memory;
 use nnoptc::ir::graph::{Init, StateInfo, StateKind};
 use nnoptc::ir::{Builder, DType};
+use nnoptc::lower::guard_state;
 use nnoptc::lower::scaler::{SCALE, SKIPPED, Scaler};
 use nnoptc::plan::prepare::{prepare, prepare_in};
 use nnoptc::train::events::Status;
@@ -18,7 +19,8 @@ use crate::training::{Silent, accuracy, has_mnist, program, train};
 fn counting() -> Builder {
     let mut b = Builder::default();
     let scaler = Scaler::new(&mut b);
-    let stop = scaler.guard(&mut b);
+    let guard = guard_state(&mut b);
+    let stop = b.cast(guard, DType::F32);
     let gradient = b.input("gradient", &[], DType::F32);
     let skip = scaler.update(&mut b, &[gradient], stop);
     let count = b.state(StateInfo {

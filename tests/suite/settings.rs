@@ -178,7 +178,10 @@ const SETTINGS: &str = "
     train.accumulate: batch = 6 => batch = 6; accumulate = 2
     train.drop_last: batch = 7 => batch = 7; drop_last = true
     train.clip_norm: batch = 6 => batch = 6; clip_norm = 1
+    train.precision: batch = 6 => batch = 6; precision = mixed
     train.devices: batch = 6 => batch = 6; devices = gpu
+    train.reproducible: batch = 6 => batch = 6; reproducible = shards(2)
+    shards.n: batch = 6; reproducible = shards(2) => batch = 6; reproducible = shards(3)
     train.early_stop: batch = 6 => batch = 6; early_stop = patience(1 epochs)
     train.seed: batch = 6 => batch = 6; seed = 1
     patience.duration: batch = 6; early_stop = patience(1 epochs) => batch = 6; early_stop = patience(2 epochs)

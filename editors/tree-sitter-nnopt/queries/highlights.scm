@@ -4,8 +4,8 @@
 
 (name (identifier) @constant.builtin
  (#any-of? @constant.builtin
-  "auto" "bilinear" "classes" "cpu" "f32" "false" "first" "gpu" "kernel" "last" "nearest" "none" "random"
-  "regression" "same" "stratified" "true"))
+  "all" "auto" "bilinear" "classes" "cpu" "f32" "false" "first" "gpu" "kernel" "last" "mixed" "nearest" "none"
+  "random" "regression" "same" "stratified" "true"))
 
 (layer name: (identifier) @function)
 (call name: (identifier) @function)
@@ -15,7 +15,7 @@
   "conv2d" "cosine" "cross_entropy" "csv" "dropout" "elastic" "elu" "flatten" "gelu" "given" "global_avg_pool"
   "horizontal_flip" "idx" "image_folder" "kaiming_normal" "kaiming_uniform" "l1" "l2" "layer_norm" "leaky_relu"
   "linear" "mae" "max_pool" "mse" "normal" "npy" "npz" "patience" "random_affine" "random_crop" "random_rotation"
-  "relu" "reshape" "rmsprop" "sgd" "sigmoid" "silu" "softmax" "split" "step" "tanh" "top_k" "uniform"
+  "relu" "reshape" "rmsprop" "sgd" "shards" "sigmoid" "silu" "softmax" "split" "step" "tanh" "top_k" "uniform"
   "xavier_normal" "xavier_uniform" "zeros"))
 
 (setting name: (identifier) @property)

@@ -19,6 +19,8 @@ pub struct Adapter {
     pub name: String,
     /// `vulkan`, `metal`, `dx12`.
     pub backend: String,
+    /// Its place on the PCI bus, which tells equal cards apart: `0000:65:00.0`; empty where the driver does not say.
+    pub bus: String,
     /// The driver's name and version.
     pub driver: String,
     /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `CPU` or `unknown`.
@@ -44,13 +46,27 @@ pub fn adapters() -> Vec<Adapter> {
     all.into_iter().enumerate().map(|(index, inner)| Adapter::new(index, inner)).collect()
 }
 
-/// The adapter that `wanted` means: `auto` or `gpu` (the best that is not software), its index, or a part of its name
-/// or driver in any case.
+/// The adapter that `wanted` means: `auto` or `gpu` (the best that is not software), its index, a part of its name or
+/// driver in any case, its backend, or its place on the bus.
 pub fn select(wanted: &str) -> Result<Adapter, BackendError> {
     let all = adapters();
     choose(&all, wanted)
         .cloned()
         .ok_or_else(|| BackendError::NoAdapter { wanted: wanted.to_owned(), found: describe_found(&all, wanted) })
+}
+
+/// The indices of all real GPUs that can run the kernels.
+///
+/// # Errors
+/// When there is none.
+pub fn all() -> Result<Vec<usize>, BackendError> {
+    let found = adapters();
+    let usable = found.iter().filter(|adapter| !adapter.software && adapter.shortcoming().is_none());
+    let indices: Vec<usize> = usable.map(|adapter| adapter.index).collect();
+    if indices.is_empty() {
+        return Err(BackendError::NoAdapter { wanted: "all".to_owned(), found: describe_found(&found, "all") });
+    }
+    Ok(indices)
 }
 
 impl Adapter {
@@ -69,6 +85,7 @@ impl Adapter {
             index,
             name: info.name,
             backend: info.backend.to_str().to_owned(),
+            bus: info.device_pci_bus_id,
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             kind: match info.device_type {
                 wgpu::DeviceType::DiscreteGpu => "discrete GPU",
@@ -123,8 +140,11 @@ fn choose<'a>(all: &'a [Adapter], wanted: &str) -> Option<&'a Adapter> {
         return all.get(index);
     }
     let has = |adapter: &&Adapter| {
+        let Adapter { name, driver, bus, backend, .. } = adapter;
         !wanted.is_empty()
-            && (adapter.name.to_lowercase().contains(&wanted) || adapter.driver.to_lowercase().contains(&wanted))
+            && ([name, driver].iter().any(|text| text.to_lowercase().contains(&wanted))
+                || bus.to_lowercase() == wanted
+                || backend.to_lowercase() == wanted)
     };
     all.iter().find(has)
 }
@@ -137,7 +157,7 @@ fn describe_found(all: &[Adapter], wanted: &str) -> String {
     }
     let list: Vec<String> =
         all.iter().map(|adapter| format!("{} `{}` ({})", adapter.index, adapter.name, adapter.kind)).collect();
-    let advice = if matches!(wanted.trim().to_lowercase().as_str(), "auto" | "gpu") {
+    let advice = if matches!(wanted.trim().to_lowercase().as_str(), "auto" | "gpu" | "all") {
         "none of them is a usable GPU; name one of them to use it all the same, or train with `devices = cpu`"
     } else {
         "give an index or a part of a name"

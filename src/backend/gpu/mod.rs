@@ -25,7 +25,7 @@ use crate::plan::Fusion;
 /// What plans for this executor may fuse.
 pub const FUSION: Fusion = Fusion { epilogues: true, deviations: false, chains: false, packs_halves: true };
 
-pub use adapters::{Adapter, adapters, select};
+pub use adapters::{Adapter, adapters, all, select};
 pub use check::{Check, self_test};
 pub use launch::{scratch_words, wgsl};
 pub use session::open;

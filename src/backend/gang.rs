@@ -1,0 +1,395 @@
+//! Several devices that train together: replicas of the model, whose gradients are added up on the host.
+//!
+//! Each replica has a thread and a session of its own. The parts of an update are dealt out in turn; when the weights are
+//! to be updated, every replica's sums of gradients are read, added up in a fixed order that does not depend on who was
+//! first, and given to all, which then apply them alike. Weights and optimizer states so stay equal without ever being
+//! compared.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use super::{BackendError, Session};
+use crate::ir::StateId;
+use crate::ir::graph::{StateKind, count};
+use crate::lower::{GUARD, Mode, gradient_state};
+use crate::plan::Place;
+use crate::plan::prepare::Prepared;
+
+/// Opens the session of a replica, on its thread.
+pub type Open = Box<dyn FnOnce() -> Result<Box<dyn Session>, BackendError> + Send>;
+
+/// What a gang knows of the steps.
+struct Steps {
+    /// By plan.
+    modes: Vec<Mode>,
+    /// Words of a step's inputs, by plan.
+    row_words: Vec<usize>,
+    /// The states that are exchanged before an update.
+    exchanged: Exchanged,
+    /// Sums over samples, which are added up over the replicas.
+    summed: Vec<StateId>,
+    guard: Option<StateId>,
+}
+
+/// The states that are exchanged, in their order in [`Collected`].
+#[derive(Clone)]
+struct Exchanged {
+    /// Sums of gradients: added up.
+    gradients: Vec<(StateId, usize)>,
+    /// Running statistics: averaged.
+    statistics: Vec<(StateId, usize)>,
+}
+
+/// What a replica has after its part of an update.
+struct Collected {
+    numbers: Vec<f32>,
+    guard: u32,
+}
+
+enum Command {
+    Write(StateId, Arc<Vec<u32>>),
+    Read(StateId, Sender<Result<Vec<u32>, BackendError>>),
+    Run(usize, Vec<u32>),
+    /// Sends what is exchanged, and with `reset` begins anew: gradients from zero, statistics from these.
+    Collect {
+        reset: Option<Arc<Vec<f32>>>,
+        to: Sender<Result<Collected, BackendError>>,
+    },
+    /// Takes what the replicas have together, and updates the weights.
+    Apply {
+        together: Arc<Collected>,
+        plan: usize,
+        row: Vec<u32>,
+    },
+    Wait(Sender<Result<(), BackendError>>),
+}
+
+/// A replica from outside.
+struct Replica {
+    name: String,
+    scratch_bytes: u64,
+    commands: Option<Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The session of several devices.
+pub struct Gang {
+    replicas: Vec<Replica>,
+    steps: Steps,
+    /// Whether each part is added up by itself, so that the order of the sum does not depend on the replicas.
+    by_parts: bool,
+    /// Parts of the present update that have been dealt out.
+    parts: usize,
+    /// What the parts have sent or will send, in their order.
+    pending: Vec<Receiver<Result<Collected, BackendError>>>,
+    /// Running statistics from which every part begins, if each is collected by itself.
+    base: Arc<Vec<f32>>,
+}
+
+/// Opens all replicas at once. `by_parts` adds up the parts of an update in their order, and not by replicas.
+///
+/// # Errors
+/// That of the first replica that cannot be opened.
+pub fn open(prepared: &Prepared, replicas: Vec<Open>, by_parts: bool) -> Result<Box<dyn Session>, BackendError> {
+    let steps = Steps::new(prepared);
+    let mut opening = Vec::new();
+    for open in replicas {
+        let (commands, receiver) = channel();
+        let (opened, ready) = channel();
+        let exchanged = steps.exchanged.clone();
+        let guard = steps.guard;
+        let thread = std::thread::spawn(move || match open() {
+            Ok(session) => {
+                // Nobody listens any more only if another replica could not be opened.
+                drop(opened.send(Ok((session.device(), session.scratch_bytes()))));
+                serve(session, &receiver, &exchanged, guard);
+            }
+            Err(error) => drop(opened.send(Err(error))),
+        });
+        opening.push((commands, thread, ready));
+    }
+    let mut gang = Gang {
+        replicas: Vec::new(),
+        by_parts,
+        parts: 0,
+        pending: Vec::new(),
+        base: Arc::new(vec![0.0; steps.exchanged.statistics.iter().map(|(_, words)| words).sum()]),
+        steps,
+    };
+    for (commands, thread, ready) in opening {
+        let opened = ready.recv().unwrap_or_else(|_| Err(panicked("a replica")));
+        let (name, scratch_bytes) = opened?;
+        gang.replicas.push(Replica { name, scratch_bytes, commands: Some(commands), thread: Some(thread) });
+    }
+    Ok(Box::new(gang))
+}
+
+fn panicked(name: &str) -> BackendError {
+    BackendError::Failed { device: name.to_owned(), reason: "its thread has ended; see the message above".to_owned() }
+}
+
+impl Steps {
+    fn new(prepared: &Prepared) -> Steps {
+        let states = &prepared.states;
+        let words = |id: StateId| (id, count(&states.info(id).shape));
+        let weights = states.infos().iter().filter(|info| info.kind == StateKind::Weight);
+        let gradients = weights.filter_map(|info| states.find(&gradient_state(&info.name))).map(words).collect();
+        let sets = |mode: Mode, id: StateId| {
+            let plans =
+                prepared.steps.iter().filter(|step| step.spec.mode == mode).map(|step| &prepared.plans[step.plan]);
+            let mut kernels = plans.flat_map(|plan| &plan.kernels);
+            kernels.any(|kernel| kernel.outputs().iter().any(|buffer| buffer.place == Place::State(id)))
+        };
+        let ids = || (0..states.infos().len()).map(|index| StateId(index as u32));
+        let is = |id: StateId, kind| states.info(id).kind == kind;
+        let statistics =
+            ids().filter(|&id| is(id, StateKind::Buffer) && sets(Mode::Accumulate, id)).map(words).collect();
+        let guard = states.find(GUARD);
+        Steps {
+            modes: prepared.steps.iter().map(|step| step.spec.mode).collect(),
+            row_words: prepared.plans.iter().map(|plan| plan.step.words).collect(),
+            exchanged: Exchanged { gradients, statistics },
+            summed: ids().filter(|&id| is(id, StateKind::Metric) && Some(id) != guard).collect(),
+            guard,
+        }
+    }
+}
+
+/// Does what is commanded until nobody commands any more. After a failure, only the failure is told.
+fn serve(mut session: Box<dyn Session>, commands: &Receiver<Command>, exchanged: &Exchanged, guard: Option<StateId>) {
+    let mut failure: Option<BackendError> = None;
+    let fail = |result: Result<(), BackendError>, failure: &mut Option<BackendError>| {
+        if let (Err(error), None) = (result, &failure) {
+            *failure = Some(error);
+        }
+    };
+    while let Ok(command) = commands.recv() {
+        // Those who wait for an answer and have gone away have failed themselves.
+        match (command, failure.clone()) {
+            (Command::Read(_, to), Some(error)) => drop(to.send(Err(error))),
+            (Command::Collect { to, .. }, Some(error)) => drop(to.send(Err(error))),
+            (Command::Wait(to), Some(error)) => drop(to.send(Err(error))),
+            (Command::Write(..) | Command::Run(..) | Command::Apply { .. }, Some(_)) => {}
+            (Command::Write(id, words), None) => fail(session.write_state(id, &words), &mut failure),
+            (Command::Run(plan, rows), None) => fail(session.run(plan, &rows), &mut failure),
+            (Command::Read(id, to), None) => drop(to.send(session.read_state(id))),
+            (Command::Wait(to), None) => drop(to.send(session.wait())),
+            (Command::Collect { reset, to }, None) => {
+                let collected = collect(session.as_mut(), exchanged, guard);
+                if let Some(base) = reset {
+                    fail(begin_anew(session.as_mut(), exchanged, &base), &mut failure);
+                }
+                drop(to.send(collected));
+            }
+            (Command::Apply { together, plan, row }, None) => {
+                fail(apply(session.as_mut(), exchanged, guard, &together, plan, &row), &mut failure);
+            }
+        }
+    }
+}
+
+fn collect(
+    session: &mut dyn Session,
+    exchanged: &Exchanged,
+    guard: Option<StateId>,
+) -> Result<Collected, BackendError> {
+    let mut numbers = Vec::new();
+    for (id, _) in exchanged.gradients.iter().chain(&exchanged.statistics) {
+        numbers.extend(session.read_state(*id)?.into_iter().map(f32::from_bits));
+    }
+    let guard = guard.map_or(Ok(0), |id| session.read_state(id).map(|words| words[0]))?;
+    Ok(Collected { numbers, guard })
+}
+
+fn begin_anew(session: &mut dyn Session, exchanged: &Exchanged, statistics: &[f32]) -> Result<(), BackendError> {
+    for &(id, words) in &exchanged.gradients {
+        session.write_state(id, &vec![0; words])?;
+    }
+    write_floats(session, &exchanged.statistics, statistics)
+}
+
+fn write_floats(
+    session: &mut dyn Session,
+    states: &[(StateId, usize)],
+    mut numbers: &[f32],
+) -> Result<(), BackendError> {
+    for &(id, words) in states {
+        let (own, rest) = numbers.split_at(words);
+        session.write_state(id, bytemuck::cast_slice(own))?;
+        numbers = rest;
+    }
+    Ok(())
+}
+
+fn apply(
+    session: &mut dyn Session,
+    exchanged: &Exchanged,
+    guard: Option<StateId>,
+    together: &Collected,
+    plan: usize,
+    row: &[u32],
+) -> Result<(), BackendError> {
+    let states = [&exchanged.gradients[..], &exchanged.statistics].concat();
+    write_floats(session, &states, &together.numbers)?;
+    if let Some(id) = guard {
+        session.write_state(id, &[together.guard])?;
+    }
+    session.run(plan, row)
+}
+
+impl Gang {
+    fn command(&self, replica: usize, command: Command) -> Result<(), BackendError> {
+        let replica = &self.replicas[replica];
+        let sender = replica.commands.as_ref().unwrap_or_else(|| unreachable!("it is taken only at the end"));
+        sender.send(command).map_err(|_| panicked(&replica.name))
+    }
+
+    /// Asks one replica and waits for its answer.
+    fn ask<T>(
+        &self,
+        replica: usize,
+        command: impl FnOnce(Sender<Result<T, BackendError>>) -> Command,
+    ) -> Result<T, BackendError> {
+        let (to, answer) = channel();
+        self.command(replica, command(to))?;
+        answer.recv().unwrap_or_else(|_| Err(panicked(&self.replicas[replica].name)))
+    }
+
+    /// Deals out the next part of an update.
+    fn run_part(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
+        let replica = self.parts % self.replicas.len();
+        self.parts += 1;
+        self.command(replica, Command::Run(plan, row.to_vec()))?;
+        if self.by_parts {
+            let (to, collected) = channel();
+            let reset = Some(Arc::clone(&self.base));
+            self.command(replica, Command::Collect { reset, to })?;
+            self.pending.push(collected);
+        }
+        Ok(())
+    }
+
+    /// Adds up what the parts have left, and lets all replicas update their weights.
+    fn apply(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
+        if !self.by_parts {
+            // A small batch may not have had a part for everyone.
+            for replica in 0..self.replicas.len().min(self.parts) {
+                let (to, collected) = channel();
+                self.command(replica, Command::Collect { reset: None, to })?;
+                self.pending.push(collected);
+            }
+        }
+        self.parts = 0;
+        let mut together: Option<Collected> = None;
+        let terms = self.pending.len();
+        for answer in std::mem::take(&mut self.pending) {
+            let own = answer.recv().unwrap_or_else(|_| Err(panicked("a replica")))?;
+            together = Some(match together {
+                None => own,
+                Some(mut sum) => {
+                    sum.numbers.iter_mut().zip(&own.numbers).for_each(|(sum, own)| *sum += own);
+                    sum.guard = first_of(sum.guard, own.guard);
+                    sum
+                }
+            });
+        }
+        let Some(mut together) = together else { return Ok(()) };
+        let gradients: usize = self.steps.exchanged.gradients.iter().map(|(_, words)| words).sum();
+        let statistics = &mut together.numbers[gradients..];
+        statistics.iter_mut().for_each(|sum| *sum /= terms as f32);
+        if self.by_parts {
+            self.base = Arc::new(statistics.to_vec());
+        }
+        let together = Arc::new(together);
+        for replica in 0..self.replicas.len() {
+            let together = Arc::clone(&together);
+            self.command(replica, Command::Apply { together, plan, row: row.to_vec() })?;
+        }
+        Ok(())
+    }
+
+    fn is_statistic(&self, id: StateId) -> bool {
+        self.steps.exchanged.statistics.iter().any(|(other, _)| *other == id)
+    }
+}
+
+/// The earlier of two steps that ended the training; 0 is none.
+fn first_of(a: u32, b: u32) -> u32 {
+    if a == 0 || b == 0 { a.max(b) } else { a.min(b) }
+}
+
+impl Session for Gang {
+    fn device(&self) -> String {
+        let mut names: Vec<(&str, usize)> = Vec::new();
+        for replica in &self.replicas {
+            match names.iter_mut().find(|(name, _)| *name == replica.name) {
+                Some((_, times)) => *times += 1,
+                None => names.push((&replica.name, 1)),
+            }
+        }
+        let each = names
+            .iter()
+            .map(|(name, times)| if *times == 1 { (*name).to_owned() } else { format!("{times} × {name}") });
+        each.collect::<Vec<_>>().join(" + ")
+    }
+
+    fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
+        let shared = Arc::new(words.to_vec());
+        for replica in 0..self.replicas.len() {
+            self.command(replica, Command::Write(id, Arc::clone(&shared)))?;
+        }
+        if self.by_parts && self.is_statistic(id) {
+            let mut base = self.base.to_vec();
+            let before = self.steps.exchanged.statistics.iter().take_while(|(other, _)| *other != id);
+            let start: usize = before.map(|(_, words)| words).sum();
+            base[start..start + words.len()].copy_from_slice(bytemuck::cast_slice(words));
+            self.base = Arc::new(base);
+        }
+        Ok(())
+    }
+
+    fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError> {
+        if !self.steps.summed.contains(&id) {
+            return self.ask(0, |to| Command::Read(id, to));
+        }
+        let mut sum: Vec<f32> = Vec::new();
+        for replica in 0..self.replicas.len() {
+            let words = self.ask(replica, |to| Command::Read(id, to))?;
+            sum.resize(words.len(), 0.0);
+            sum.iter_mut().zip(&words).for_each(|(sum, word)| *sum += f32::from_bits(*word));
+        }
+        Ok(bytemuck::cast_vec(sum))
+    }
+
+    fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
+        let words = self.steps.row_words[plan];
+        match self.steps.modes[plan] {
+            Mode::Accumulate => rows.chunks(words).try_for_each(|row| self.run_part(plan, row)),
+            Mode::Apply => rows.chunks(words).try_for_each(|row| self.apply(plan, row)),
+            Mode::Update | Mode::Evaluate | Mode::Predict => self.command(0, Command::Run(plan, rows.to_vec())),
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), BackendError> {
+        (0..self.replicas.len()).try_for_each(|replica| self.ask(replica, Command::Wait))
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        self.replicas.iter().map(|replica| replica.scratch_bytes).max().unwrap_or(0)
+    }
+}
+
+impl Drop for Gang {
+    fn drop(&mut self) {
+        for replica in &mut self.replicas {
+            replica.commands = None;
+        }
+        for replica in &mut self.replicas {
+            if let Some(thread) = replica.thread.take() {
+                // A thread that has panicked has said so.
+                drop(thread.join());
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Several devices that train together: equal gradients, equal weights whatever the number, real data to its threshold,
+//! and failures.
+
+use nnoptc::backend::{BackendError, Session};
+use nnoptc::data::load::load;
+use nnoptc::formats::Disk;
+use nnoptc::ir::{StateId, StateKind};
+use nnoptc::plan::prepare::prepare;
+use nnoptc::train::device::{fusion, open_session};
+use nnoptc::train::events::{Status, Summary};
+use nnoptc::train::initialize::initial_words;
+
+use crate::harness::{adapters, number, relative_error};
+use crate::training::{accuracy, has_mnist, program, train};
+
+/// `train.devices=[…]` of these.
+fn devices(names: &[String]) -> String {
+    format!("train.devices=[{}]", names.join(", "))
+}
+
+/// The two software adapters, as a list; empty where there are none.
+fn both() -> Vec<String> {
+    adapters().iter().map(|adapter| adapter.index.to_string()).collect()
+}
+
+fn short(devices: &str, more: &[&str]) -> Summary {
+    let sets = [&["train.epochs=2", devices], more].concat();
+    let summary = train(&program("examples/digits.nnopt", &sets), Some(2));
+    assert_eq!(summary.status, Status::Completed, "{summary:?}");
+    summary
+}
+
+/// By how much one update of all that a batch has moves the weights, at a rate of 1 without momentum: the gradient.
+fn after_one_update(devices: &str) -> Vec<(String, Vec<f64>)> {
+    let sets = [
+        devices,
+        "optimizer=sgd(lr = 1)",
+        "schedule=constant",
+        "train.epochs=1",
+        // One batch in an epoch.
+        "train.batch=1000",
+        "train.drop_last=true",
+        "train.early_stop=none",
+    ];
+    let program = program("examples/digits.nnopt", &sets);
+    let prepared = prepare(&program, fusion(&program));
+    let loaded = load(&program, &Disk).unwrap();
+    let mut session = open_session(&program, &prepared, &loaded, Some(2)).unwrap();
+    nnoptc::train::run::run(&program, &prepared, &loaded, &mut *session, None, &mut crate::training::Silent).unwrap();
+    let infos = prepared.states.infos().iter().enumerate().filter(|(_, info)| info.kind == StateKind::Weight);
+    infos
+        .map(|(index, info)| {
+            let words = session.read_state(StateId(index as u32)).unwrap();
+            let moved = words.into_iter().zip(initial_words(info, program.train.seed));
+            let by = |(end, start)| number(start, info.dtype) - number(end, info.dtype);
+            (info.name.clone(), moved.map(by).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn the_first_gradient_is_that_of_one_device() {
+    let alone = after_one_update("train.devices=cpu");
+    assert!(!alone.is_empty());
+    let mut gangs = vec![vec!["cpu".to_owned(); 2], vec!["cpu".to_owned(); 4]];
+    if !both().is_empty() {
+        gangs.push(both());
+        gangs.push([both(), vec!["cpu".to_owned(), "cpu".to_owned()]].concat());
+    }
+    for gang in gangs {
+        let together = after_one_update(&devices(&gang));
+        for ((name, found), (_, wanted)) in together.iter().zip(&alone) {
+            let error = relative_error(found, wanted, 0.0);
+            assert!(error <= 1e-6, "{name} on {gang:?}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn shards_give_the_same_bits_on_any_number_of_replicas() {
+    let shards = ["train.reproducible=shards(8)", "train.batch=64"];
+    let mut kinds = vec!["cpu".to_owned()];
+    kinds.extend(adapters().iter().map(|adapter| adapter.index.to_string()));
+    for kind in kinds {
+        let hash = |replicas: usize| short(&devices(&vec![kind.clone(); replicas]), &shards).weights_sha256;
+        let one = hash(1);
+        for replicas in [2, 4] {
+            assert_eq!(hash(replicas), one, "{replicas} replicas of {kind}");
+        }
+    }
+    // Also with statistics that every replica keeps, random numbers, and 16 bits.
+    let hash = |replicas: usize| {
+        let list = devices(&vec!["cpu".to_owned(); replicas]);
+        let sets = [
+            &*list,
+            "train.epochs=1",
+            "train.reproducible=shards(8)",
+            "train.precision=mixed",
+            "train.early_stop=none",
+        ];
+        train(&program("examples/digits_cnn.nnopt", &sets), Some(2)).weights_sha256
+    };
+    assert_eq!(hash(1), hash(4));
+}
+
+#[test]
+fn replicas_learn_what_one_device_learns() {
+    let list = devices(&["cpu".to_owned(), "cpu".to_owned()]);
+    for path in ["examples/digits.nnopt", "examples/digits_cnn.nnopt"] {
+        let summary = train(&program(path, &[&list]), None);
+        let accuracy = summary.test.iter().find(|(name, _)| name == "accuracy").unwrap().1;
+        assert!(accuracy >= 0.95, "{path}: {accuracy}");
+    }
+}
+
+#[test]
+fn two_different_adapters_learn_mnist_together() {
+    if both().len() < 2 || !has_mnist() {
+        return;
+    }
+    // The whole training where everything is tested; it takes minutes.
+    let (epochs, least) = if std::env::var_os("CI").is_some() { (5, 0.97) } else { (1, 0.93) };
+    let figure = accuracy("examples/mnist_mlp.nnopt", &[&devices(&both()), &format!("train.epochs={epochs}")]);
+    assert!(figure >= least, "{figure}");
+}
+
+/// A session that fails after some steps.
+struct Failing {
+    inner: Box<dyn Session>,
+    steps: usize,
+}
+
+impl Session for Failing {
+    fn device(&self) -> String {
+        self.inner.device()
+    }
+
+    fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
+        self.inner.write_state(id, words)
+    }
+
+    fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError> {
+        self.inner.read_state(id)
+    }
+
+    fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
+        if self.steps == 0 {
+            return Err(BackendError::Lost { device: "the second".to_owned(), reason: "pulled out".to_owned() });
+        }
+        self.steps -= 1;
+        self.inner.run(plan, rows)
+    }
+
+    fn wait(&mut self) -> Result<(), BackendError> {
+        self.inner.wait()
+    }
+}
+
+#[test]
+fn a_replica_that_fails_ends_the_training_with_its_message() {
+    let list = devices(&["cpu".to_owned(), "cpu".to_owned()]);
+    let program = program("examples/digits.nnopt", &[&list]);
+    let prepared = prepare(&program, fusion(&program));
+    let loaded = load(&program, &Disk).unwrap();
+    for panics in [false, true] {
+        let replicas = (0..2)
+            .map(|index| {
+                let (plans, states) = (prepared.plans.clone(), prepared.states.clone());
+                let data = nnoptc::train::device::resident_data(&program, &prepared, &loaded);
+                let open: nnoptc::backend::gang::Open = Box::new(move || {
+                    assert!(!(panics && index == 1), "this replica is meant to panic");
+                    let setup = nnoptc::backend::Setup { plans: &plans, states: &states, data: &data };
+                    let inner = nnoptc::backend::cpu::open(&setup, Some(1))?;
+                    let steps = if index == 1 { 20 } else { usize::MAX };
+                    Ok(Box::new(Failing { inner, steps }))
+                });
+                open
+            })
+            .collect();
+        let opened = nnoptc::backend::gang::open(&prepared, replicas, false);
+        let message = match opened {
+            Err(error) => error.to_string(),
+            Ok(mut session) => {
+                let silent = &mut crate::training::Silent;
+                let result = nnoptc::train::run::run(&program, &prepared, &loaded, &mut *session, None, silent);
+                result.err().map_or_else(|| "it went well".to_owned(), |error| error.to_string())
+            }
+        };
+        let wanted = if panics { "its thread has ended" } else { "the device `the second` was lost: pulled out" };
+        assert!(message.contains(wanted), "{message}");
+    }
+}
