@@ -475,7 +475,7 @@ impl Checker<'_> {
             training.batch = program::auto_batches(rows.unwrap_or(1), parts, settings.drop_last, model)[0];
         }
         let batch = training.batch;
-        if batch % parts != 0 {
+        if !batch.is_multiple_of(parts) {
             let message = format!("a batch of {batch} cannot be processed in {parts} equal parts");
             let factors = [
                 ("accumulate", training.accumulate),

@@ -63,8 +63,10 @@ item! {
         /// batch: `all` is every real GPU, a list names them: `[0, 1]`, `["RTX", cpu]`. Gradients are added up in the order
         /// of the list, running statistics are averaged, and the weights are the same on all.
         devices: DevicesArg = DevicesArg(Devices::Auto),
-        /// `shards(n)` computes the gradient of every update in `n` parts and adds them up in their order, so that the
-        /// result does not depend on how many devices share the work.
+        /// Makes the result independent of the number of devices.
+        ///
+        /// `shards(n)` computes the gradient of every update in `n` parts and adds them up in their order, however many
+        /// devices share them.
         reproducible: Option<Reproducible> = None,
         /// When training stops early; the best weights are restored then.
         early_stop: Option<Patience> = None,

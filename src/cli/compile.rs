@@ -37,7 +37,7 @@ pub fn compile_from(request: &Request, files: &dyn Files, output: &Output) -> Re
         // Without any GPU, the command that needs one says so.
         settle_devices(program).unwrap_or_default();
         let (batch, parts) = (program.train.batch, program.train.parts());
-        if batch % parts != 0 {
+        if !batch.is_multiple_of(parts) {
             let message = format!("a batch of {batch} cannot be divided into {parts} equal parts, one for each device");
             let help = format!("use a batch of {}, or name fewer devices", batch.next_multiple_of(parts));
             return Err(Failure::world(message).help(help));
