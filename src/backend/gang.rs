@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use super::peers::Peers;
 use super::{BackendError, Session};
 use crate::ir::StateId;
 use crate::ir::graph::{StateKind, count};
@@ -29,6 +30,9 @@ struct Steps {
     exchanged: Exchanged,
     /// Sums over samples, which are added up over the replicas.
     summed: Vec<StateId>,
+    /// Those of them that the parts of an update add to, and their words.
+    summed_in_training: Vec<StateId>,
+    sum_words: Vec<usize>,
     guard: Option<StateId>,
 }
 
@@ -85,13 +89,38 @@ pub struct Gang {
     pending: Vec<Receiver<Result<Collected, BackendError>>>,
     /// Running statistics from which every part begins, if each is collected by itself.
     base: Arc<Vec<f32>>,
+    /// Other processes that train along.
+    peers: Option<Box<dyn Peers>>,
+    /// The replicas of each process.
+    of_rank: Vec<usize>,
+    /// Sums over the samples of the training, of each process, as they were at the last update.
+    known: Vec<Vec<f32>>,
 }
 
-/// Opens all replicas at once. `by_parts` adds up the parts of an update in their order, and not by replicas.
+/// Opens all replicas of this process at once. `by_parts` adds up the parts of an update in their order, and not by replicas.
+/// `peers` are the other processes, all of which must train the same: what `identity` says.
 ///
 /// # Errors
-/// That of the first replica that cannot be opened.
-pub fn open(prepared: &Prepared, replicas: Vec<Open>, by_parts: bool) -> Result<Box<dyn Session>, BackendError> {
+/// That of the first replica that cannot be opened, or of a peer.
+pub fn open(
+    prepared: &Prepared,
+    replicas: Vec<Open>,
+    by_parts: bool,
+    mut peers: Option<Box<dyn Peers>>,
+    identity: &str,
+) -> Result<Box<dyn Session>, BackendError> {
+    let of_rank = match &mut peers {
+        None => vec![replicas.len()],
+        Some(peers) => {
+            let identity = identity.chars().map(u32::from);
+            let all = peers.gather(&std::iter::once(replicas.len() as u32).chain(identity).collect::<Vec<_>>())?;
+            if let Some(rank) = all.iter().position(|other| other.get(1..) != all[0].get(1..)) {
+                let reason = "its pipeline, or the data that it reads, is not that of rank 0".to_owned();
+                return Err(BackendError::Peer { rank, reason });
+            }
+            all.iter().map(|other| other.first().map_or(0, |&count| count as usize)).collect()
+        }
+    };
     let steps = Steps::new(prepared);
     let mut opening = Vec::new();
     for open in replicas {
@@ -115,6 +144,9 @@ pub fn open(prepared: &Prepared, replicas: Vec<Open>, by_parts: bool) -> Result<
         parts: 0,
         pending: Vec::new(),
         base: Arc::new(vec![0.0; steps.exchanged.statistics.iter().map(|(_, words)| words).sum()]),
+        peers,
+        known: vec![vec![0.0; steps.sum_words.iter().sum()]; of_rank.len()],
+        of_rank,
         steps,
     };
     for (commands, thread, ready) in opening {
@@ -146,11 +178,16 @@ impl Steps {
         let statistics =
             ids().filter(|&id| is(id, StateKind::Buffer) && sets(Mode::Accumulate, id)).map(words).collect();
         let guard = states.find(GUARD);
+        let summed: Vec<StateId> = ids().filter(|&id| is(id, StateKind::Metric) && Some(id) != guard).collect();
+        let summed_in_training: Vec<StateId> =
+            summed.iter().copied().filter(|&id| sets(Mode::Accumulate, id)).collect();
         Steps {
             modes: prepared.steps.iter().map(|step| step.spec.mode).collect(),
             row_words: prepared.plans.iter().map(|plan| plan.step.words).collect(),
             exchanged: Exchanged { gradients, statistics },
-            summed: ids().filter(|&id| is(id, StateKind::Metric) && Some(id) != guard).collect(),
+            sum_words: summed_in_training.iter().map(|&id| words(id).1).collect(),
+            summed_in_training,
+            summed,
             guard,
         }
     }
@@ -256,10 +293,34 @@ impl Gang {
         answer.recv().unwrap_or_else(|_| Err(panicked(&self.replicas[replica].name)))
     }
 
+    /// The first replica of this process, among those of all.
+    fn first_replica(&self) -> usize {
+        self.of_rank[..self.rank()].iter().sum()
+    }
+
+    fn rank(&self) -> usize {
+        self.peers.as_ref().map_or(0, |peers| peers.standing().rank)
+    }
+
+    /// Who has a part: the process, and its replica.
+    fn owner(&self, part: usize) -> (usize, usize) {
+        let mut replica = part % self.of_rank.iter().sum::<usize>();
+        for (rank, &replicas) in self.of_rank.iter().enumerate() {
+            if replica < replicas {
+                return (rank, replica);
+            }
+            replica -= replicas;
+        }
+        unreachable!("every part has a replica")
+    }
+
     /// Deals out the next part of an update.
     fn run_part(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
-        let replica = self.parts % self.replicas.len();
+        let (rank, replica) = self.owner(self.parts);
         self.parts += 1;
+        if rank != self.rank() {
+            return Ok(());
+        }
         self.command(replica, Command::Run(plan, row.to_vec()))?;
         if self.by_parts {
             let (to, collected) = channel();
@@ -270,31 +331,40 @@ impl Gang {
         Ok(())
     }
 
-    /// Adds up what the parts have left, and lets all replicas update their weights.
-    fn apply(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
+    /// What the parts of this process have left, each by itself or each replica's together.
+    fn collect(&mut self) -> Result<Vec<Collected>, BackendError> {
         if !self.by_parts {
             // A small batch may not have had a part for everyone.
-            for replica in 0..self.replicas.len().min(self.parts) {
+            let busy = self.parts.saturating_sub(self.first_replica()).min(self.replicas.len());
+            for replica in 0..busy {
                 let (to, collected) = channel();
                 self.command(replica, Command::Collect { reset: None, to })?;
                 self.pending.push(collected);
             }
         }
+        let answers = std::mem::take(&mut self.pending);
+        answers.into_iter().map(|answer| answer.recv().unwrap_or_else(|_| Err(panicked("a replica")))).collect()
+    }
+
+    /// Adds up what the parts have left, and lets all replicas update their weights.
+    fn apply(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
+        let own = self.collect();
+        let all = match self.peers.take() {
+            None => own?,
+            Some(mut peers) => {
+                let exchanged = self.exchange(peers.as_mut(), own);
+                self.peers = Some(peers);
+                exchanged?
+            }
+        };
         self.parts = 0;
-        let mut together: Option<Collected> = None;
-        let terms = self.pending.len();
-        for answer in std::mem::take(&mut self.pending) {
-            let own = answer.recv().unwrap_or_else(|_| Err(panicked("a replica")))?;
-            together = Some(match together {
-                None => own,
-                Some(mut sum) => {
-                    sum.numbers.iter_mut().zip(&own.numbers).for_each(|(sum, own)| *sum += own);
-                    sum.guard = first_of(sum.guard, own.guard);
-                    sum
-                }
-            });
-        }
-        let Some(mut together) = together else { return Ok(()) };
+        let terms = all.len();
+        let sum = all.into_iter().reduce(|mut sum, own| {
+            sum.numbers.iter_mut().zip(&own.numbers).for_each(|(sum, own)| *sum += own);
+            sum.guard = first_of(sum.guard, own.guard);
+            sum
+        });
+        let Some(mut together) = sum else { return Ok(()) };
         let gradients: usize = self.steps.exchanged.gradients.iter().map(|(_, words)| words).sum();
         let statistics = &mut together.numbers[gradients..];
         statistics.iter_mut().for_each(|sum| *sum /= terms as f32);
@@ -307,6 +377,92 @@ impl Gang {
             self.command(replica, Command::Apply { together, plan, row: row.to_vec() })?;
         }
         Ok(())
+    }
+
+    /// What the parts of all processes have left, in the order of the parts or of the replicas; with it go the sums over
+    /// samples. A process that has failed says so instead, and all end.
+    fn exchange(
+        &mut self,
+        peers: &mut dyn Peers,
+        own: Result<Vec<Collected>, BackendError>,
+    ) -> Result<Vec<Collected>, BackendError> {
+        let sums = own.and_then(|own| Ok((own, self.own_sums()?)));
+        let mut message: Vec<u32> = Vec::new();
+        match &sums {
+            Ok((own, sums)) => {
+                message.extend([0, own.len() as u32]);
+                for collected in own {
+                    message.push(collected.guard);
+                    message.extend(collected.numbers.iter().map(|number| number.to_bits()));
+                }
+                message.extend(sums.iter().map(|number| number.to_bits()));
+            }
+            Err(error) => {
+                message.push(1);
+                message.extend(error.to_string().chars().map(u32::from));
+            }
+        }
+        let standing = peers.standing();
+        let all = peers.gather(&message)?;
+        sums?;
+        let words = |states: &[(StateId, usize)]| states.iter().map(|(_, words)| words).sum::<usize>();
+        let each = words(&self.steps.exchanged.gradients) + words(&self.steps.exchanged.statistics);
+        let mut found: Vec<Vec<Collected>> = Vec::new();
+        for (rank, message) in all.iter().enumerate() {
+            let malformed = || BackendError::Peer { rank, reason: "it trains something else".to_owned() };
+            let (Some(&status), Some(rest)) = (message.first(), message.get(1..)) else { return Err(malformed()) };
+            if status != 0 {
+                let reason = rest.iter().filter_map(|&letter| char::from_u32(letter)).collect();
+                return Err(BackendError::Peer { rank, reason });
+            }
+            let (Some(&count), Some(rest)) = (rest.first(), rest.get(1..)) else { return Err(malformed()) };
+            let length = count as usize * (1 + each);
+            let (Some(terms), Some(sums)) = (rest.get(..length), rest.get(length..)) else { return Err(malformed()) };
+            let term = |words: &[u32]| Collected {
+                guard: words[0],
+                numbers: words[1..].iter().map(|&word| f32::from_bits(word)).collect(),
+            };
+            found.push(terms.chunks(1 + each).map(term).collect());
+            self.known[rank] = sums.iter().map(|&word| f32::from_bits(word)).collect();
+        }
+        if !self.by_parts {
+            return Ok(found.into_iter().flatten().collect());
+        }
+        let mut queues: Vec<_> = found.into_iter().map(Vec::into_iter).collect();
+        let in_order = (0..self.parts).map(|part| {
+            let rank = self.owner(part).0;
+            let missing = BackendError::Peer { rank, reason: "it has lost a part of the batch".to_owned() };
+            queues[rank].next().ok_or(missing)
+        });
+        debug_assert!(standing.size == self.of_rank.len());
+        in_order.collect()
+    }
+
+    /// The sums over the training samples of this process, all after each other.
+    fn own_sums(&self) -> Result<Vec<f32>, BackendError> {
+        let mut all = Vec::new();
+        for &id in &self.steps.summed_in_training {
+            all.extend(self.sum_over_replicas(id)?);
+        }
+        Ok(all)
+    }
+
+    fn sum_over_replicas(&self, id: StateId) -> Result<Vec<f32>, BackendError> {
+        let mut sum: Vec<f32> = Vec::new();
+        for replica in 0..self.replicas.len() {
+            let words = self.ask(replica, |to| Command::Read(id, to))?;
+            sum.resize(words.len(), 0.0);
+            sum.iter_mut().zip(&words).for_each(|(sum, word)| *sum += f32::from_bits(*word));
+        }
+        Ok(sum)
+    }
+
+    /// Where a sum lies among those that are exchanged.
+    fn place_of_sum(&self, id: StateId) -> Option<std::ops::Range<usize>> {
+        let sums = &self.steps.summed_in_training;
+        let at = sums.iter().position(|other| *other == id)?;
+        let start = self.steps.sum_words[..at].iter().sum();
+        Some(start..start + self.steps.sum_words[at])
     }
 
     fn is_statistic(&self, id: StateId) -> bool {
@@ -339,6 +495,13 @@ impl Session for Gang {
         for replica in 0..self.replicas.len() {
             self.command(replica, Command::Write(id, Arc::clone(&shared)))?;
         }
+        if let Some(place) = self.place_of_sum(id) {
+            let mut known = self.known.iter_mut();
+            if let Some(first) = known.next() {
+                first[place.clone()].copy_from_slice(bytemuck::cast_slice(words));
+            }
+            known.for_each(|other| other[place.clone()].fill(0.0));
+        }
         if self.by_parts && self.is_statistic(id) {
             let mut base = self.base.to_vec();
             let before = self.steps.exchanged.statistics.iter().take_while(|(other, _)| *other != id);
@@ -353,13 +516,16 @@ impl Session for Gang {
         if !self.steps.summed.contains(&id) {
             return self.ask(0, |to| Command::Read(id, to));
         }
-        let mut sum: Vec<f32> = Vec::new();
-        for replica in 0..self.replicas.len() {
-            let words = self.ask(replica, |to| Command::Read(id, to))?;
-            sum.resize(words.len(), 0.0);
-            sum.iter_mut().zip(&words).for_each(|(sum, word)| *sum += f32::from_bits(*word));
+        match self.place_of_sum(id).filter(|_| self.peers.is_some()) {
+            None => Ok(bytemuck::cast_vec(self.sum_over_replicas(id)?)),
+            Some(place) => {
+                let mut sum = vec![0.0; place.len()];
+                for known in &self.known {
+                    sum.iter_mut().zip(&known[place.clone()]).for_each(|(sum, own): (&mut f32, _)| *sum += own);
+                }
+                Ok(bytemuck::cast_vec(sum))
+            }
         }
-        Ok(bytemuck::cast_vec(sum))
     }
 
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
@@ -373,6 +539,15 @@ impl Session for Gang {
 
     fn wait(&mut self) -> Result<(), BackendError> {
         (0..self.replicas.len()).try_for_each(|replica| self.ask(replica, Command::Wait))
+    }
+
+    fn agree(&mut self, numbers: Vec<f64>) -> Result<Vec<f64>, BackendError> {
+        let Some(peers) = &mut self.peers else { return Ok(numbers) };
+        let words: Vec<u32> =
+            numbers.iter().flat_map(|number| [number.to_bits() as u32, (number.to_bits() >> 32) as u32]).collect();
+        let all = peers.gather(&words)?;
+        let number = |pair: &[u32]| f64::from_bits(u64::from(pair[0]) | u64::from(pair[1]) << 32);
+        Ok(all[0].chunks_exact(2).map(number).collect())
     }
 
     fn scratch_bytes(&self) -> u64 {

@@ -3,6 +3,7 @@
 pub mod cpu;
 pub mod gang;
 pub mod gpu;
+pub mod peers;
 
 use crate::ir::{DataInfo, StateId, States};
 use crate::plan::Plan;
@@ -48,6 +49,14 @@ pub enum BackendError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// A process that trains along has failed.
+    #[error("rank {rank} has failed: {reason}")]
+    Peer {
+        /// Its number.
+        rank: usize,
+        /// What it says.
+        reason: String,
+    },
     /// The device refuses a kernel or computes wrongly.
     #[error("the device `{device}` failed: {reason}")]
     Failed {
@@ -84,6 +93,11 @@ pub trait Session {
 
     /// Waits until all work is done.
     fn wait(&mut self) -> Result<(), BackendError>;
+
+    /// The same numbers for all processes that train together: those of the first. All must call it.
+    fn agree(&mut self, numbers: Vec<f64>) -> Result<Vec<f64>, BackendError> {
+        Ok(numbers)
+    }
 
     /// Bytes that this executor adds to the plans' arena for intermediate results within kernels.
     fn scratch_bytes(&self) -> u64 {

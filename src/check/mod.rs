@@ -465,6 +465,7 @@ impl Checker<'_> {
             clip_norm: settings.clip_norm.map(|limit| limit.0),
             devices: settings.devices.0.clone(),
             devices_span: made.span_of("devices"),
+            elsewhere: 0,
             shards: settings.reproducible.as_ref().map(|reproducible| reproducible.shards),
             early_stop: None,
             seed: settings.seed,

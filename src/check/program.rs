@@ -261,6 +261,8 @@ pub struct Training {
     pub devices: Devices,
     /// Where `devices` is set.
     pub devices_span: Span,
+    /// Replicas in other processes, once it is known that there are any.
+    pub elsewhere: usize,
     /// Parts in which the gradient of every update is computed and added up, whatever the devices.
     pub shards: Option<usize>,
     /// When training stops early.
@@ -274,10 +276,11 @@ pub struct Training {
 impl Training {
     /// Copies of the model that train together.
     pub fn replicas(&self) -> usize {
-        match &self.devices {
+        let here = match &self.devices {
             Devices::Many(devices) => devices.len(),
             _ => 1,
-        }
+        };
+        here + self.elsewhere
     }
 
     /// Whether gradients of several parts are added up on the host before the weights are updated.

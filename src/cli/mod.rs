@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::backend::peers;
 use args::{Cli, Command};
 use output::{Exit, Failure, Output};
 
@@ -42,7 +43,29 @@ pub fn main() -> ExitCode {
 
 fn execute(cli: &Cli) -> Exit {
     let output = Output::new(&cli.global);
-    dispatch(&cli.command, &output).unwrap_or_else(|failure| output.fail(&failure))
+    // Of the processes that a launcher has started, only the first says what all have to say.
+    let guard = match cli.command {
+        Command::Run(_) => match peers::join() {
+            Ok(guard) => Some(guard),
+            Err(reason) => {
+                let help = "build it with `cargo install --path . --features mpi`; see docs/mpi.md";
+                return output.fail(&Failure::world(format!("this is {reason}")).help(help));
+            }
+        },
+        _ => None,
+    };
+    let rank = peers::standing().rank;
+    let output = if rank == 0 { output } else { Output { quiet: true, ..output } };
+    let exit = dispatch(&cli.command, &output).unwrap_or_else(|mut failure| {
+        if rank > 0 {
+            failure.message = format!("rank {rank}: {}", failure.message);
+        }
+        output.fail(&failure)
+    });
+    if let Some(guard) = guard {
+        guard.leave(exit.code().into());
+    }
+    exit
 }
 
 fn dispatch(command: &Command, output: &Output) -> Result<Exit, Failure> {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use crate::backend::peers;
 use crate::check::Request;
 use crate::check::program::Program;
 use crate::data::load::load;
@@ -34,6 +35,9 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
     let mut compilation = compile_and_show(&request, output)?;
     let Some(mut program) = compilation.program.take() else { return Ok(Exit::Failed) };
 
+    if peers::standing().rank > 0 {
+        return follow(&mut program, args);
+    }
     let mut folder = create_folder(args)?;
     let given = Disk
         .read(&request.path)
@@ -50,6 +54,28 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
         folder.discard();
     }
     result
+}
+
+/// Trains along with the process that writes the run folder, and writes nothing.
+fn follow(program: &mut Program, args: &Run) -> Result<Exit, Failure> {
+    struct Silent;
+    impl Observer for Silent {
+        fn event(&mut self, _event: &Event) {}
+    }
+    let signals = Signals::listen().map_err(|error| Failure::world(format!("could not listen to signals: {error}")))?;
+    let loaded = load(program, &Disk).map_err(|error| Failure::from_error(&error))?;
+    let prepared = prepare(program, fusion(program));
+    let threads = args.threads.map(usize::from);
+    let mut session =
+        open_session(program, &prepared, &loaded, threads).map_err(|error| Failure::from_error(&error))?;
+    if program.rate.is_none() {
+        let sweep = Sweep::default();
+        let test = search(program, &prepared, &loaded, session.as_mut(), &sweep, &signals)?;
+        program.settle_rate(chosen(&test, &sweep)?);
+    }
+    let result = crate::train::run::run(program, &prepared, &loaded, session.as_mut(), None, &mut Silent);
+    let summary = result.map_err(|error| Failure::from_error(&error))?;
+    Ok(if summary.status == Status::Diverged { Exit::Failed } else { Exit::Done })
 }
 
 fn train(

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::checkpoint::pipeline_sha256;
 use super::memory::{Limits, OutOfMemory, check_memory};
 use super::prepare::{Prepared, prepare};
-use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gang, gpu};
+use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gang, gpu, peers};
 use crate::check::program::{Devices, Program};
 use crate::data::load::Loaded;
 use crate::formats::{Dataset, Samples, Targets};
@@ -65,7 +66,8 @@ fn open_gang(
         Devices::Many(devices) => devices.iter().map(choose).collect::<Result<_, _>>()?,
         device => vec![choose(device)?],
     };
-    let available = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from) / peers::standing().local_size;
+    let available = threads.unwrap_or_else(|| cores().max(1));
     let on_cpu = adapters.iter().filter(|adapter| adapter.is_none()).count();
     // Two kinds of executors have two kinds of plans, of the same steps.
     let mut kinds: Vec<(Fusion, Arc<Parts>)> = Vec::new();
@@ -88,16 +90,35 @@ fn open_gang(
             }
         }));
     }
-    Ok(gang::open(prepared, replicas, program.train.shards.is_some())?)
+    let rows = program.data.splits.iter().map(|split| split.rows.to_string()).collect::<Vec<_>>().join(" ");
+    let identity = format!("{} {rows}", pipeline_sha256(program));
+    Ok(gang::open(prepared, replicas, program.train.shards.is_some(), peers::connect(), &identity)?)
 }
 
-/// Finds out which devices `all` stands for.
+/// Finds out which devices `all` stands for and, where processes train together, how many replicas there are in all. Of
+/// processes on one machine each takes a GPU of its own, where the pipeline names none.
 ///
 /// # Errors
-/// When there is no real GPU.
+/// When there is no real GPU, or a peer does not answer.
 pub fn settle_devices(program: &mut Program) -> Result<(), BackendError> {
+    let standing = peers::standing();
+    if standing.local_size > 1 && matches!(program.train.devices, Devices::Auto | Devices::Gpu | Devices::All) {
+        let found = gpu::all();
+        match (&program.train.devices, found) {
+            (Devices::Auto, Err(_)) => program.train.devices = Devices::Cpu,
+            (_, found) => {
+                let found = found?;
+                program.settle_devices(vec![found[standing.local_rank % found.len()]]);
+            }
+        }
+    }
     if program.train.devices == Devices::All {
         program.settle_devices(gpu::all()?);
+    }
+    if let Some(mut peers) = peers::connect() {
+        let own = program.train.replicas();
+        let all = peers.gather(&[own as u32])?;
+        program.train.elsewhere = all.iter().map(|count| count[0] as usize).sum::<usize>() - own;
     }
     Ok(())
 }

@@ -233,7 +233,9 @@ impl Run<'_> {
                 return Ok(Ended::Interrupted);
             }
             if next == batches || reported.elapsed() >= REPORT_EVERY {
-                if let Some(reason) = self.divergence(epoch)? {
+                // Other processes end an epoch with this one, and look at no clock.
+                let may_end = next == batches || self.program.train.elsewhere == 0;
+                if let Some(reason) = if may_end { self.divergence(epoch)? } else { None } {
                     return Ok(Ended::Diverged(reason));
                 }
                 let measured = evaluate::read(self.program, self.prepared, self.session, "train", seen)?;
@@ -308,6 +310,9 @@ impl Run<'_> {
             let val = evaluate::evaluate(program, self.prepared, self.session, "val", &self.loaded.rows[index])?;
             metrics.extend(val.means.iter().map(|(name, value)| (format!("val.{name}"), *value)));
         }
+        // Processes that train together must come to the same decision.
+        let values = self.session.agree(metrics.iter().map(|(_, value)| *value).collect())?;
+        metrics.iter_mut().zip(values).for_each(|((_, value), agreed)| *value = agreed);
         let value = metrics.iter().find(|(name, _)| *name == self.monitor.name).map_or(f64::NAN, |(_, value)| *value);
         let better = self.monitor.is_better(value, self.best.as_ref().map(|best| best.value));
         let lr = self.rate_at(self.step.saturating_sub(1));

@@ -177,7 +177,7 @@ fn a_replica_that_fails_ends_the_training_with_its_message() {
                 open
             })
             .collect();
-        let opened = nnoptc::backend::gang::open(&prepared, replicas, false);
+        let opened = nnoptc::backend::gang::open(&prepared, replicas, false, None, "");
         let message = match opened {
             Err(error) => error.to_string(),
             Ok(mut session) => {
