@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Runs nnoptc and its peers in turn on the same works and cores, and prints medians and paired ratios.
 
-    bench/setup.sh VENV [candle]            Python peers, and candle if it is named
+    bench/setup.sh VENV [candle] [burn] [meganeura]        Python peers, and those in Rust that are named
     cargo build --release
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md
+    VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md --lavapipe ICD.json
+
+The last compares through Vulkan on Mesa's lavapipe, whose description file it takes, with Burn and meganeura on W1, W2
+and W4; scripts/install-adapters.sh says where the file is.
 
 bench/works.py says what the works are. Each round runs nnoptc and then a peer, for every peer and mode; a ratio is of
 one such pair. Before each pair the load of others and the speed of a product of fixed size are measured; pairs on a
@@ -34,8 +38,10 @@ BUSY_SHARE = 0.10
 SLOW_SHARE = 0.85
 
 
-def peers(work):
-    """Name, program and modes of each peer of a work."""
+def peers(work, lavapipe=False):
+    """Name, program and modes of each peer of a work: on the processor, or on a Vulkan driver that computes there."""
+    if lavapipe:
+        return [("burn", [rust_peer("burn")], ["wgpu"]), ("meganeura", [rust_peer("meganeura")], ["vulkan"])]
     python = [sys.executable]
     if work.startswith("W5"):
         return [("torch", [*python, HERE / "peers/torch_product.py"], ["matmul"])]
@@ -50,8 +56,14 @@ def peers(work):
         ("tinygrad", [*python, HERE / "peers/tinygrad_train.py"], ["jit"]),
     ]
     if work not in RESNET_UNITS:
-        found.append(("candle", [HERE / "peers/candle/target/release/candle-peer"], ["cpu"]))
+        found.append(("candle", [rust_peer("candle")], ["cpu"]))
     return found
+
+
+def rust_peer(name):
+    """The program of a peer that setup.sh built in a workspace of its own."""
+    targets = os.environ.get("PEERS_TARGET_DIR")
+    return (pathlib.Path(targets, name) if targets else HERE / f"peers/{name}/target") / f"release/{name}-peer"
 
 
 def foreign_load(seconds=0.5):
@@ -140,13 +152,14 @@ def works_of(names):
 
 def run_rounds(args, watch, folder):
     """Runs both sides in turn: the pairs, and the version of each peer. A peer that fails is left out and said."""
-    ours = Nnoptc(args.nnoptc, folder, args.threads, kernels=args.kernels)
+    device = "llvmpipe" if args.lavapipe else "cpu"
+    ours = Nnoptc(args.nnoptc, folder, args.threads, device, kernels=args.kernels)
     photos = make_photographs(folder / "photographs") if "W7" in args.work else None
     turns = [
         (work, turn, peer, program, mode)
         for work in works_of(args.work.split(","))
         for turn in range(args.rounds)
-        for peer, program, modes in peers(work)
+        for peer, program, modes in peers(work, bool(args.lavapipe))
         for mode in modes
         if peer in args.peer.split(",") and args.mode in (None, mode)
     ]
@@ -178,14 +191,19 @@ def main():
     args.add_argument("--kernels", help="the benchmark cpu_kernels, built before; W5 builds it otherwise")
     args.add_argument("--rounds", type=int, default=5)
     args.add_argument("--threads", type=int, default=2)
-    args.add_argument("--work", default="W1,W2,W3a,W3b,W4,W5,W6,W7")
-    args.add_argument("--peer", default="torch,jax,tinygrad,candle")
+    args.add_argument("--work", help="W1,W4 for these only")
+    args.add_argument("--peer", default="torch,jax,tinygrad,candle,burn,meganeura")
+    args.add_argument("--lavapipe", metavar="ICD", help="compare through Vulkan on this driver")
     args.add_argument("--mode", help="only this mode of each peer")
     args.add_argument("--share", type=float, default=1.0, help="of the steps of an epoch that peers take")
     args.add_argument("--timeout", type=float, default=900, help="seconds that one run of a peer may take")
     args.add_argument("--results", help="append each pair to this file as JSON")
     args.add_argument("--write", help="write the table between the markers of this Markdown file")
     args = args.parse_args()
+    args.work = args.work or ("W1,W2,W4" if args.lavapipe else "W1,W2,W3a,W3b,W4,W5,W6,W7")
+    if args.lavapipe:
+        # All sides have this adapter only; lavapipe starts so many threads.
+        os.environ |= {"VK_ICD_FILENAMES": args.lavapipe, "LP_NUM_THREADS": str(args.threads)}
     watch = Watch()
     with tempfile.TemporaryDirectory() as temporary:
         pairs, versions = run_rounds(args, watch, pathlib.Path(temporary))
@@ -196,7 +214,7 @@ def main():
     text = "\n\n".join([about, report.fastest_table(rows), report.comparison_table(rows)])
     print(text)
     if args.write:
-        report.write_section(args.write, "comparison", text)
+        report.write_section(args.write, "lavapipe" if args.lavapipe else "comparison", text)
 
 
 main()

@@ -4,7 +4,8 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::imageops::{FilterType, resize};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use rayon::prelude::*;
 
@@ -61,7 +62,8 @@ pub fn targets(files: &dyn Files, root: &Path) -> Result<Targets, FormatError> {
 
 /// The images as bytes `[C, H, W]`; classes are the subfolders with images, sorted by name.
 ///
-/// Resizing is bilinear over the area that a pixel covers (antialiased). Colour becomes gray by luminance.
+/// Resizing is bilinear over the area that a pixel covers (antialiased), in fixed point as PIL and torchvision do it: at
+/// most 1 of 255 from theirs. Colour becomes gray by luminance.
 pub fn load(files: &dyn Files, root: &Path, options: &ImageFolderOptions) -> Result<Dataset, FormatError> {
     let listing = list(files, root)?;
     let sample_shape = sample_shape(files, root, &listing, options)?;
@@ -78,7 +80,7 @@ pub fn load(files: &dyn Files, root: &Path, options: &ImageFolderOptions) -> Res
     pixels
         .par_chunks_mut(size)
         .zip(&listing.paths)
-        .map(|(sample, path)| decode(files, path, shape, sample))
+        .map_init(Resizer::new, |resizer, (sample, path)| decode(files, path, shape, resizer, sample))
         .collect::<Vec<_>>()
         .into_iter()
         .collect::<Result<(), _>>()?;
@@ -183,24 +185,39 @@ fn read_info(files: &dyn Files, path: &Path) -> Result<Info, FormatError> {
 }
 
 /// Decodes an image into `[C, H, W]`.
-fn decode(files: &dyn Files, path: &Path, shape: [usize; 3], sample: &mut [u8]) -> Result<(), FormatError> {
+fn decode(
+    files: &dyn Files,
+    path: &Path,
+    [channels, height, width]: [usize; 3],
+    resizer: &mut Resizer,
+    sample: &mut [u8],
+) -> Result<(), FormatError> {
     let bytes = files.read(path).map_err(|error| FormatError::unreadable(path, error))?;
     let image = decoder(&bytes).and_then(DynamicImage::from_decoder).map_err(|error| broken(path, &error))?;
-    let [channels, height, width] = shape;
-    let fits = (image.height() as usize, image.width() as usize) == (height, width);
-    let (height, width) = (height as u32, width as u32);
-    let pixels = if channels == 1 {
-        let gray = image.into_luma8();
-        if fits { gray.into_raw() } else { resize(&gray, width, height, FilterType::Triangle).into_raw() }
-    } else {
-        let colour = image.into_rgb8();
-        if fits { colour.into_raw() } else { resize(&colour, width, height, FilterType::Triangle).into_raw() }
-    };
-    let area = sample.len() / channels;
-    for (position, pixel) in pixels.chunks_exact(channels).enumerate() {
-        pixel.iter().enumerate().for_each(|(channel, value)| sample[channel * area + position] = *value);
+    let from = [image.height() as usize, image.width() as usize];
+    let pixels = if channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
+    let pixels =
+        if from == [height, width] { pixels } else { resize(resizer, &pixels, channels, from, [height, width]) };
+    if channels == 1 {
+        sample.copy_from_slice(&pixels);
+        return Ok(());
+    }
+    let (red, others) = sample.split_at_mut(height * width);
+    let (green, blue) = others.split_at_mut(height * width);
+    for (((pixel, red), green), blue) in pixels.as_chunks::<3>().0.iter().zip(red).zip(green).zip(blue) {
+        [*red, *green, *blue] = *pixel;
     }
     Ok(())
+}
+
+/// Resizes an image `[H, W, C]`.
+fn resize(resizer: &mut Resizer, pixels: &[u8], channels: usize, from: [usize; 2], to: [usize; 2]) -> Vec<u8> {
+    let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let source = ImageRef::new(from[1] as u32, from[0] as u32, pixels, kind).expect("an image has all its pixels");
+    let mut out = Image::new(to[1] as u32, to[0] as u32, kind);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    resizer.resize(&source, &mut out, &options).expect("both images are of one kind");
+    out.into_vec()
 }
 
 /// A decoder that refuses images beyond the limits.
@@ -302,6 +319,36 @@ mod tests {
         let dataset = read(&files, &options).unwrap();
         assert_eq!(dataset.sample_shape, [1, 4, 8]);
         assert!(pixels(&dataset).iter().all(|value| value.abs_diff(100) <= 8), "{:?}", pixels(&dataset));
+    }
+
+    /// Answers of torchvision's `resize(…, antialias=True)` for bytes; `tests/oracle/freeze_images.py` made them.
+    #[test]
+    fn resizing_agrees_with_torchvision() {
+        let cases: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/resize.json")).unwrap();
+        let numbers = |value: &serde_json::Value| -> Vec<usize> {
+            value.as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as usize).collect()
+        };
+        for case in cases.as_array().unwrap() {
+            let [shape, to] = [numbers(&case["shape"]), numbers(&case["to"])];
+            let (before, expected) = (numbers(&case["pixels"]), numbers(&case["resized"]));
+            let value = |channel: usize, x: u32, y: u32| {
+                before[(channel * shape[1] + y as usize) * shape[2] + x as usize] as u8
+            };
+            let [height, width] = [shape[1] as u32, shape[2] as u32];
+            let png = if shape[0] == 1 {
+                encode(GrayImage::from_fn(width, height, |x, y| Luma([value(0, x, y)])), ImageFormat::Png)
+            } else {
+                let pixel = |x, y| Rgb([value(0, x, y), value(1, x, y), value(2, x, y)]);
+                encode(RgbImage::from_fn(width, height, pixel), ImageFormat::Png)
+            };
+            let options = ImageFolderOptions { resize: Some([to[0], to[1]]), channels: None };
+            let dataset = read(&Memory::new().with("d/a/1.png", png), &options).unwrap();
+            assert_eq!(dataset.sample_shape, [shape[0], to[0], to[1]]);
+            assert_eq!(pixels(&dataset).len(), expected.len());
+            for (at, (ours, theirs)) in pixels(&dataset).iter().zip(&expected).enumerate() {
+                assert!(ours.abs_diff(*theirs as u8) <= 1, "{shape:?} to {to:?}, at {at}: {ours}, not {theirs}");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Freeze torchvision's transforms of images as a golden file for the nnoptc test suite.
+"""Freeze torchvision's transforms of images as golden files for the nnoptc test suite.
 
 usage: freeze_images.py [OUTPUT_DIR]        default: ../golden next to this folder
 Run it with the Python of the environment that setup.sh makes.
@@ -88,6 +88,21 @@ def affine(draws, low, high, mode, translate=None, scale=None, shear=None):
     return [one(*given) for given in zip(angles, xs, ys, scales, shears)]
 
 
+def resize_cases():
+    """Photographs in small, with noise: bytes before and after an antialiased resize of torchvision."""
+    cases = []
+    for channels, size, to in [(3, [13, 17], [5, 6]), (1, [12, 9], [5, 4]), (3, [6, 5], [11, 8]), (1, [5, 16], [9, 3])]:
+        shape = [channels, *size]
+        noise = random_tensor(f"resize {shape}", shape, 0, 90)
+        rows, columns = (torch.arange(length, dtype=torch.float64) for length in size)
+        slope = 160 * torch.outer(rows + 1, columns + 1) / (size[0] * size[1])
+        pixels = (slope + noise).to(torch.uint8)
+        resized = F.resize(pixels, to, InterpolationMode.BILINEAR, antialias=True)
+        before, after = pixels.flatten().tolist(), resized.flatten().tolist()
+        cases.append({"shape": shape, "pixels": before, "to": to, "resized": after})
+    return cases
+
+
 def main():
     here = pathlib.Path(__file__).resolve().parent
     out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here.parent / "golden"
@@ -126,6 +141,7 @@ def main():
         "about": "`images` transformed by torchvision as it transforms PIL images; the random numbers of "
                  "`seed` and `step` are drawn for each of `rows`.",
         "seed": SEED, "step": STEP, "rows": ROWS, "images": frozen(IMAGES), "cases": cases})
+    write(out / "resize.json", resize_cases())
 
 
 if __name__ == "__main__":
