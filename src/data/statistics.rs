@@ -19,8 +19,15 @@ pub struct Statistics {
     pub notes: Vec<String>,
 }
 
-/// Rows that are summed in one go; the sums of blocks are added in order, so that no bit depends on the threads.
+/// Rows of numbers that are summed in one go; the sums of blocks are added in order, so that no bit depends on the
+/// threads.
 const BLOCK: usize = 1024;
+
+/// Bytes of samples that are summed in one go; their sums are exact in any order.
+const BLOCK_BYTES: usize = 1 << 18;
+
+/// Bytes whose squares have a sum of 32 bits.
+const SHORT: usize = 1 << 15;
 
 /// Measures the given rows, or all.
 ///
@@ -73,11 +80,12 @@ impl Groups {
         }
     }
 
-    /// Folds blocks of rows, each from `start`, side by side; the results in order.
+    /// Folds blocks of so many rows, each from `start`, side by side; the results in order.
     fn fold<T: Copy + Sync, S: Clone + Send + Sync>(
         &self,
         data: &[T],
         rows: &[u32],
+        block: usize,
         start: S,
         add: impl Fn(usize, &mut S, &[T]) + Sync,
     ) -> Vec<Vec<S>> {
@@ -92,16 +100,17 @@ impl Groups {
             }
             sums
         };
-        rows.par_chunks(BLOCK).map(fold).collect()
+        rows.par_chunks(block).map(fold).collect()
     }
 }
 
 /// Mean and variance of bytes, by sums of whole numbers: exact until the last division.
 fn measure_bytes(data: &[u8], rows: &[u32], groups: &Groups) -> (Vec<f64>, Vec<f64>) {
-    let blocks = groups.fold(data, rows, (0u64, 0u64), |_, (sum, squares), run| {
-        for byte in run {
-            *sum += u64::from(*byte);
-            *squares += u64::from(*byte) * u64::from(*byte);
+    let block = (BLOCK_BYTES / (groups.count * groups.run).max(1)).max(1);
+    let blocks = groups.fold(data, rows, block, (0u64, 0u64), |_, (sum, squares), run| {
+        for short in run.chunks(SHORT) {
+            *sum += u64::from(short.iter().map(|byte| u32::from(*byte)).sum::<u32>());
+            *squares += u64::from(short.iter().map(|byte| u32::from(*byte) * u32::from(*byte)).sum::<u32>());
         }
     });
     let n = (rows.len() * groups.run) as u128;
@@ -120,12 +129,13 @@ fn measure_numbers(data: &[f32], rows: &[u32], groups: &Groups) -> (Vec<f64>, Ve
     let total = |blocks: Vec<Vec<f64>>| -> Vec<f64> {
         (0..groups.count).map(|group| blocks.iter().map(|block| block[group]).sum()).collect()
     };
-    let sums = groups.fold(data, rows, 0.0, |_, sum, run| *sum += run.iter().map(|x| f64::from(*x)).sum::<f64>());
+    let sums =
+        groups.fold(data, rows, BLOCK, 0.0, |_, sum, run| *sum += run.iter().map(|x| f64::from(*x)).sum::<f64>());
     let mean: Vec<f64> = total(sums).into_iter().map(|sum| sum / n).collect();
-    let distances = groups.fold(data, rows, 0.0, |group, sum, run| {
+    let distances = groups.fold(data, rows, BLOCK, 0.0, |group, sum, run| {
         *sum += run.iter().map(|x| (f64::from(*x) - mean[group]).powi(2)).sum::<f64>();
     });
-    let range = groups.fold(data, rows, (f32::INFINITY, f32::NEG_INFINITY), |_, (least, most), run| {
+    let range = groups.fold(data, rows, BLOCK, (f32::INFINITY, f32::NEG_INFINITY), |_, (least, most), run| {
         for x in run {
             *least = least.min(*x);
             *most = most.max(*x);
@@ -186,6 +196,15 @@ mod tests {
         check_close(&found.mean, &[0.5, 0.2]);
         check_close(&found.std, &[0.5, 1.0]);
         assert_eq!(found.notes, ["channel 2 is 0.2 in every row; its standard deviation is taken as 1"]);
+    }
+
+    #[test]
+    fn sums_of_many_bytes_do_not_overflow() {
+        let size = BLOCK_BYTES + 3;
+        let data: Vec<u8> = (0..2 * size).map(|at| if at < size { 255 } else { 0 }).collect();
+        let found = measure(&dataset(Samples::U8(Arc::new(data)), &[1, 1, size]), None);
+        check_close(&found.mean, &[0.5]);
+        check_close(&found.std, &[0.5]);
     }
 
     #[test]
