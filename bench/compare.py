@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs nnoptc and its peers in turn on the same works and cores, and prints medians and paired ratios.
 
-    bench/setup.sh VENV [candle] [burn] [meganeura]        Python peers, and those in Rust that are named
+    bench/setup.sh VENV [candle] [meganeura]        Python peers, and those in Rust that are named
     cargo build --release
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md --lavapipe ICD.json
@@ -41,7 +41,7 @@ SLOW_SHARE = 0.85
 def peers(work, lavapipe=False):
     """Name, program and modes of each peer of a work: on the processor, or on a Vulkan driver that computes there."""
     if lavapipe:
-        return [("burn", [rust_peer("burn")], ["wgpu"]), ("meganeura", [rust_peer("meganeura")], ["vulkan"])]
+        return [("meganeura", [rust_peer("meganeura")], ["vulkan"])]
     python = [sys.executable]
     if work.startswith("W5"):
         return [("torch", [*python, HERE / "peers/torch_product.py"], ["matmul"])]
@@ -192,7 +192,7 @@ def main():
     args.add_argument("--rounds", type=int, default=5)
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--work", help="W1,W4 for these only")
-    args.add_argument("--peer", default="torch,jax,tinygrad,candle,burn,meganeura")
+    args.add_argument("--peer", default="torch,jax,tinygrad,candle,meganeura")
     args.add_argument("--lavapipe", metavar="ICD", help="compare through Vulkan on this driver")
     args.add_argument("--mode", help="only this mode of each peer")
     args.add_argument("--share", type=float, default=1.0, help="of the steps of an epoch that peers take")
