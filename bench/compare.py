@@ -6,7 +6,7 @@
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md --lavapipe ICD.json
 
-The last compares through Vulkan on Mesa's lavapipe, whose description file it takes, with Burn and meganeura on W1, W2
+The last compares through Vulkan on Mesa's lavapipe, whose description file it takes, with meganeura on W1, W2
 and W4; scripts/install-adapters.sh says where the file is.
 
 bench/works.py says what the works are. Each round runs nnoptc and then a peer, for every peer and mode; a ratio is of

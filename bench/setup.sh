@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the peers that compare.py runs nnoptc against: PyTorch, torchvision, JAX and tinygrad into a Python environment,
-# and, where they are named, candle, Burn and meganeura, each built in a workspace of its own: Burn takes half an hour.
+# and, where they are named, candle and meganeura, each built in a workspace of its own.
 # usage: setup.sh VENV_DIR [candle] [meganeura]
 # needs python3 3.11, gcc, readelf; clang for tinygrad; cargo for the peers in Rust, which are built in
 # $PEERS_TARGET_DIR/PEER where that is set, else in bench/peers/PEER/target.

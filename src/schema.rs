@@ -8,7 +8,7 @@ mod types;
 
 pub use types::{
     AtLeastOne, Auto, Betas, Border, Count, Duration, NonNegative, Padding, Pair, Period, Positive, Probability, Real,
-    Share, Shares, Spread, Stride, SymmetricSpread, Word,
+    Share, Shares, Spread, Stride, SymmetricSpread, Word, quote,
 };
 
 /// A value given in the source, with names and arithmetic resolved.

@@ -124,7 +124,8 @@ mod tests {
         let mistaken: usize = counts[1..].iter().sum();
         println!("mutants by number of diagnostics: {counts:?}");
         assert!(mistaken > 400, "{counts:?}");
-        assert!(counts[3] * 25 < mistaken, "mutants by number of diagnostics: {counts:?}");
-        assert!(counts[2] * 4 < mistaken, "mutants by number of diagnostics: {counts:?}");
+        // Of all that is wrong with one character, 98% is said in at most two diagnostics, and 80% in one.
+        assert!(counts[3] * 50 < mistaken, "mutants by number of diagnostics: {counts:?}");
+        assert!(counts[2] * 5 < mistaken, "mutants by number of diagnostics: {counts:?}");
     }
 }

@@ -313,7 +313,8 @@ impl DataChecker<'_, '_> {
             if let Some(message) = what {
                 let diagnostic = Diagnostic::error(DIFFERENT, setting.value.span, message)
                     .label("differs")
-                    .also(first_setting.value.span, format!("`{}` is read here", first.name));
+                    .also(first_setting.value.span, format!("`{}` is read here", first.name))
+                    .help("all splits have samples of one shape and targets of one kind: correct the path or the arguments");
                 self.diagnostics.push(diagnostic);
             }
         }

@@ -224,7 +224,8 @@ impl<'a> Loader<'a> {
         let path = from.parent().unwrap_or(Path::new("")).join(included);
         if self.open.contains(&path) {
             let message = format!("`{included}` includes itself");
-            self.diagnostics.push(Diagnostic::error(UNREADABLE, span, message).label("included again here"));
+            let diagnostic = Diagnostic::error(UNREADABLE, span, message).label("included again here");
+            self.diagnostics.push(diagnostic.help("remove this line; move what both files need to a third"));
             return;
         }
         match self.read(&path) {

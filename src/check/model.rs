@@ -312,7 +312,8 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
         if self.open.contains(&block.name.text.as_str()) {
             let message = format!("the block `{}` contains itself", block.name.text);
             let diagnostic = Diagnostic::error(RECURSION, call.span, message).label("used inside itself here");
-            self.diagnostics.push(diagnostic.also(block.name.span, "defined here"));
+            let diagnostic = diagnostic.also(block.name.span, "defined here");
+            self.diagnostics.push(diagnostic.help("for the same layers several times write `repeat 3 { … }`"));
             return unknown(flow);
         }
         let Some(params) = self.block_params(block, call) else { return unknown(flow) };
@@ -364,7 +365,11 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
                     let message = format!("the block `{}` needs its parameter `{}`", block.name.text, param.text);
                     let diagnostic = Diagnostic::error(BLOCK_ARGUMENT, call.span, message)
                         .label(format!("`{}` is missing", param.text))
-                        .also(param.span, "declared here");
+                        .also(param.span, "declared here")
+                        .help(format!(
+                            "write `{}({} = …)`, or give it a default value there",
+                            block.name.text, param.text
+                        ));
                     self.diagnostics.push(diagnostic);
                 }
             }

@@ -86,7 +86,8 @@ impl<'a> Scope<'a> {
                 let message = format!("`{word}` is defined by itself");
                 let diagnostic = Diagnostic::error(CYCLE, binding.name.span, message)
                     .label("defined here")
-                    .also(expr.span, "used for its own value here");
+                    .also(expr.span, "used for its own value here")
+                    .help("a name keeps the value that it is given once: choose another for the new value");
                 diagnostics.push(diagnostic);
                 return None;
             }

@@ -3,7 +3,7 @@
 use super::program::Devices;
 use crate::item;
 use crate::schema::{
-    Auto, Count, Duration, FromArg, Given, GivenKind, Mismatch, NonNegative, Positive, Schema, Word, make_nested,
+    Auto, Count, Duration, FromArg, Given, GivenKind, Mismatch, NonNegative, Positive, Schema, Word, make_nested, quote,
 };
 use crate::words;
 
@@ -110,7 +110,7 @@ impl FromArg for DevicesArg {
             Devices::Auto => "auto".to_owned(),
             Devices::Cpu => "cpu".to_owned(),
             Devices::Gpu => "gpu".to_owned(),
-            Devices::Named(name) => format!("{name:?}"),
+            Devices::Named(name) => quote(name),
             Devices::Index(index) => index.to_string(),
             Devices::All => "all".to_owned(),
             Devices::Many(devices) => {

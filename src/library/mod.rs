@@ -139,6 +139,11 @@ pub trait Layer: std::fmt::Debug {
     fn changes_nothing(&self, _input: &Type) -> bool {
         false
     }
+
+    /// Whether the layer, applied to its own result, changes nothing.
+    fn is_idempotent(&self) -> bool {
+        false
+    }
 }
 
 /// What a layer costs.

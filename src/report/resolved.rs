@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::table::{Align, Table};
 use crate::check::program::{Join, ModelNode, Program, ResolvedSetting, SourceData};
-use crate::schema::{Made, Origin, Resolved};
+use crate::schema::{Made, Origin, Resolved, quote};
 use crate::source::{Sources, Span};
+use crate::syntax::format::format;
 
 /// Every value by its path, with `file:line`, `default` or `inferred`.
 pub fn listing(program: &Program, sources: &Sources) -> String {
@@ -120,7 +121,7 @@ pub fn source_text(program: &Program) -> String {
         let _ = writeln!(text, "    {name} = {value}");
     }
     text.push_str("}\n");
-    text
+    format(0, &text).unwrap_or_else(|mistakes| unreachable!("a resolved pipeline reads back: {mistakes:?}"))
 }
 
 /// Parameters of sources that are paths, relative to the pipeline's folder.
@@ -133,7 +134,7 @@ fn show_source(source: &SourceData) -> String {
         let absolute = text
             .filter(|text| PATHS.contains(&value.name) && !text.contains('\\'))
             .and_then(|text| std::path::absolute(source.base.join(text)).ok())
-            .and_then(|path| path.to_str().map(|path| format!("{path:?}")));
+            .and_then(|path| path.to_str().map(quote));
         format!("{} = {}", value.name, absolute.unwrap_or_else(|| value.value.clone()))
     };
     // As a word of the source, `classes` would be the number of classes; it is written by nobody but the default.
@@ -255,6 +256,7 @@ train { epochs = 2; batch = 4; early_stop = patience(1 epochs); clip_norm = 1 }
         let once = source_text(&first);
         let (second, _) = program(&once);
         assert_eq!(source_text(&second), once);
+        assert_eq!(format(0, &once).as_ref(), Ok(&once), "`nnoptc fmt` would change it");
         let outputs = |program: &Program| -> Vec<String> {
             let shapes =
                 program.stages.iter().filter(|stage| !stage.text.starts_with("use")).map(|stage| stage.output.show());
@@ -262,6 +264,27 @@ train { epochs = 2; batch = 4; early_stop = patience(1 epochs); clip_norm = 1 }
         };
         assert_eq!(outputs(&first), outputs(&second));
         assert!(once.contains("label_0 = conv2d(") && once.contains("add(label_0)"), "{once}");
+    }
+
+    #[test]
+    fn odd_names_of_columns_read_back() {
+        let read = |text: &str, column: &str| {
+            let data = format!("a,{column}\n") + &(0..12).map(|row| format!("{row},{}\n", row % 3)).collect::<String>();
+            let files = Memory::new().with("/a/x.csv", data).with("/a/main.nnopt", text);
+            let request = Request { path: "/a/main.nnopt".into(), ..Request::default() };
+            let compilation = compile(&request, &files).unwrap();
+            source_text(&compilation.program.unwrap_or_else(|| panic!("{text}\n{:#?}", compilation.diagnostics)))
+        };
+        for column in
+            ["model", "let", "2nd", "1e3", "a.b", "a-b", "the class", "it's", "classes", "none", "é", "\u{301}"]
+        {
+            let text = format!(
+                "data {{ train = csv(\"x.csv\", target = \"{column}\") }}\nmodel {{ linear(classes) }}\n\
+                 loss = cross_entropy\noptimizer = sgd\ntrain {{ batch = 4 }}\n"
+            );
+            let once = read(&text, column);
+            assert_eq!(read(&once, column), once);
+        }
     }
 
     #[test]

@@ -1,7 +1,23 @@
 //! The types that parameters have: each reads, checks and shows its own values.
 
 use super::{FromArg, Given, GivenKind, Mismatch};
-use crate::syntax::ast::Unit;
+use crate::syntax::ast::{ExprKind, Unit};
+use crate::syntax::parse_expression;
+
+/// Text in quotes, as the language reads it back.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            // Rust writes this one as `\0`, which is no escape here.
+            '\0' => quoted.push_str("\\u{0}"),
+            '\'' => quoted.push(c),
+            _ => quoted.extend(c.escape_debug()),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
 
 fn plain_number(given: &Given) -> Option<f64> {
     match given.kind {
@@ -193,13 +209,13 @@ impl FromArg for String {
     fn from_arg(given: &Given) -> Result<Self, Mismatch> {
         match &given.kind {
             GivenKind::Text(text) => Ok(text.clone()),
-            GivenKind::Word(word) => Err(Mismatch::Unfit { help: None, replacement: Some(format!("{word:?}")) }),
+            GivenKind::Word(word) => Err(Mismatch::Unfit { help: None, replacement: Some(quote(word)) }),
             _ => Err(Mismatch::unfit()),
         }
     }
 
     fn show(&self) -> String {
-        format!("{self:?}")
+        quote(self)
     }
 }
 
@@ -221,8 +237,11 @@ impl FromArg for Word {
     }
 
     fn show(&self) -> String {
-        let plain = self.0.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
-        if plain && !self.0.is_empty() { self.0.clone() } else { format!("{:?}", self.0) }
+        let (read, mistakes) = parse_expression(0, &self.0);
+        // These two stand for something else where a name is expected.
+        let is_taken = matches!(&*self.0, "classes" | "none");
+        let is_plain = mistakes.is_empty() && matches!(read.kind, ExprKind::Word(word) if word == self.0);
+        if is_plain && !is_taken { self.0.clone() } else { quote(&self.0) }
     }
 }
 

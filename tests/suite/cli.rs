@@ -338,6 +338,8 @@ fn a_run_leaves_a_folder_that_can_be_measured() {
     // The resolved pipeline is the same program, and the same program gives the same weights.
     let output = run(&["run", "runs/a/resolved.nnopt", "--out", "again", "-q"]);
     assert_eq!((text(&output.stdout), text(&output.stderr)), (&*figures, ""));
+    let output = run(&["fmt", "--check", "runs/a/resolved.nnopt"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let again = std::fs::read_to_string(folder.path().join("again/summary.json")).unwrap();
     let again: serde_json::Value = serde_json::from_str(&again).unwrap();
     assert_eq!(again["weights_sha256"], summary["weights_sha256"]);

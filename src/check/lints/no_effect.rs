@@ -1,7 +1,7 @@
 //! Layers, transforms and penalties that change nothing.
 
 use super::edit::{remove_stage, remove_statement};
-use super::walk::{layers, places};
+use super::walk::{Step, places, runs};
 use super::{Code, Context, Diagnostic, Lint};
 use crate::diagnostic::Applicability;
 use crate::library::Type;
@@ -13,11 +13,22 @@ pub(super) const LINT: Lint = Lint { code: CODE, name: "no_effect", check };
 
 fn check(context: &Context) -> Vec<Diagnostic> {
     let program = context.program;
-    let uses = layers(program).map(|step| (step.layer.span, step));
-    let idle = places(uses, |step| step.layer.item.changes_nothing(&step.stage.input));
+    let uses = runs(program).into_iter().flat_map(|run| {
+        let before: Vec<Option<Step>> = std::iter::once(None).chain(run.iter().copied().map(Some)).collect();
+        run.into_iter().zip(before).map(|(step, before)| (step.layer.span, (step, before)))
+    });
+    let idle = places(uses, |(step, before)| {
+        step.layer.item.changes_nothing(&step.stage.input) || before.is_some_and(|before| repeats(step, &before))
+    });
     let mut said: Vec<Diagnostic> = idle
-        .map(|(span, step)| {
+        .map(|(span, (step, before))| {
             let diagnostic = report(context, span);
+            if let Some(before) = before.filter(|before| repeats(&step, before)) {
+                return match before.layer.span == span {
+                    true => diagnostic,
+                    false => diagnostic.also(before.layer.span, "has done the same"),
+                };
+            }
             let reshapes = !step.stage.input.shape.is_empty() && step.layer.values.is_empty();
             match reshapes {
                 true => diagnostic.note(format!("what comes in is {} already", step.stage.input.show())),
@@ -50,6 +61,11 @@ fn check(context: &Context) -> Vec<Diagnostic> {
         });
     }
     said
+}
+
+/// Whether a layer does to a result what made it so.
+fn repeats(step: &Step, before: &Step) -> bool {
+    step.layer.item.is_idempotent() && step.layer.name == before.layer.name
 }
 
 fn report(context: &Context, place: Span) -> Diagnostic {

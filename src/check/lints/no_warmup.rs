@@ -18,7 +18,7 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     let [_, high] = optimizer.item.usual_rates();
     let Some(rate) = program.rate else { return Vec::new() };
     let run = program.run_shape();
-    let warms = schedule.item.warmup().steps(run.steps_per_epoch) > 0;
+    let warms = schedule.item.warmup().steps(run.steps_per_epoch) > 1;
     if warms || rate < high || program.train.batch < LARGE_BATCH {
         return Vec::new();
     }
@@ -34,7 +34,7 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     }]
 }
 
-/// A twentieth of the training.
+/// A twentieth of the training; a warm-up of one step would be none.
 fn warmup_steps(total: u64) -> u64 {
-    (total / 20).max(1)
+    (total / 20).max(2)
 }

@@ -27,6 +27,7 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     vec![
         Diagnostic::warning(CODE, optimizer.span_of("lr"), message)
             .label(format!("usual are {} to {}", show(low), show(high)))
-            .note(format!("with it {happens}")),
+            .note(format!("with it {happens}"))
+            .help("choose one within them, or write `lr = auto` to have one measured"),
     ]
 }

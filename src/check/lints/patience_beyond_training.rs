@@ -18,6 +18,7 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     }
     let message = format!("early stopping waits for {patience} steps, the training has {}", run.total_steps);
     let diagnostic = Diagnostic::warning(CODE, place, message).label("never stops the training");
+    let diagnostic = diagnostic.help("choose a shorter patience, or leave `early_stop` out");
     vec![match context.train_setting("epochs") {
         Some(span) => diagnostic.also(span, plural(program.train.epochs, "epoch")),
         None => diagnostic,

@@ -33,6 +33,10 @@ impl MaxPool {
 }
 
 impl Layer for MaxPool {
+    fn changes_nothing(&self, input: &Type) -> bool {
+        pool::changes_nothing(&self.window(), input)
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         pool::infer(&self.window(), input)
     }

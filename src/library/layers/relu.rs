@@ -18,6 +18,10 @@ impl Layer for Relu {
         Role::Activation { saturates: false }
     }
 
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
         Ok(Type::features(input.shape.clone()))
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::syntax::ast::File;
-use crate::syntax::robustness::mutants;
+use crate::syntax::robustness::{mutants, shipped_mutants};
 use crate::syntax::tests::{SAMPLE, show_file};
 use proptest::prelude::*;
 
@@ -248,6 +248,13 @@ fn the_laws_hold_for_mutants() {
         formatted += usize::from(check_laws(&text).is_some());
     }
     assert!(formatted > 500, "{formatted} mutants were formatted");
+}
+
+/// Every seventh, so that all kinds of mutants come up at all kinds of places; each is formatted twice and read four times.
+#[test]
+fn the_laws_hold_for_mutants_of_the_examples() {
+    let formatted = shipped_mutants().step_by(7).filter(|text| check_laws(text).is_some()).count();
+    assert!(formatted > 700, "{formatted} mutants were formatted");
 }
 
 /// All pipelines with blanks taken away, doubled, or made line ends or comments.

@@ -67,6 +67,23 @@ fn no_effect() {
         ],
         &[],
     );
+    check_lint(
+        "W0503",
+        &chain("-> max_pool(1) -> flatten"),
+        &["2:42..53 W0503 `max_pool(1)` changes nothing", "  2:42..53: has no effect", "  fix: remove it"],
+        &[chain("-> max_pool(1, stride = 2) -> flatten"), chain("-> max_pool(3, stride = 1, padding = 1) -> flatten")],
+    );
+    check_lint(
+        "W0503",
+        &chain("-> relu -> flatten"),
+        &[
+            "2:42..46 W0503 `relu` changes nothing",
+            "  2:42..46: has no effect",
+            "  2:34..38: has done the same",
+            "  fix: remove it",
+        ],
+        &[chain("-> max_pool(2) -> flatten -> linear(4) -> relu"), chain("-> tanh -> tanh -> flatten")],
+    );
     let augment = |text: &str| with(IMAGES, &[("\nmodel", &format!("\naugment {{ {text} }}\nmodel"))]);
     check_lint(
         "W0503",

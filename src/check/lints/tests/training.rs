@@ -113,6 +113,7 @@ fn odd_learning_rate() {
             "4:23..24 W0305 a learning rate of 1 is very high for `adam`",
             "  4:23..24: usual are 1e-5 to 0.01",
             "  note: with it the loss grows without bound, or stays where it is",
+            "  help: choose one within them, or write `lr = auto` to have one measured",
         ],
         &[rate("adam(lr = 0.1)"), rate("sgd(lr = 1)"), rate("adamw(lr = 1e-6)")],
     );
@@ -123,6 +124,7 @@ fn odd_learning_rate() {
             "4:22..26 W0305 a learning rate of 1e-6 is very low for `sgd`",
             "  4:22..26: usual are 1e-4 to 0.5",
             "  note: with it the loss hardly changes",
+            "  help: choose one within them, or write `lr = auto` to have one measured",
         ],
         &[],
     );
@@ -310,6 +312,7 @@ fn patience_beyond_training() {
             "5:45..63 W0405 early stopping waits for 9 steps, the training has 12",
             "  5:45..63: never stops the training",
             "  5:18..19: 4 epochs",
+            "  help: choose a shorter patience, or leave `early_stop` out",
         ],
         &[rule("2 epochs"), rule("6 steps")],
     );
