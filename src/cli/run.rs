@@ -74,8 +74,9 @@ fn follow(program: &mut Program, args: &Run) -> Result<Exit, Failure> {
         program.settle_rate(chosen(&test, &sweep)?);
     }
     let result = crate::train::run::run(program, &prepared, &loaded, session.as_mut(), None, &mut Silent);
-    let summary = result.map_err(|error| Failure::from_error(&error))?;
-    Ok(if summary.status == Status::Diverged { Exit::Failed } else { Exit::Done })
+    result.map_err(|error| Failure::from_error(&error))?;
+    // However it ended, the first process says so, and has yet to write it: ending it now would be too early.
+    Ok(Exit::Done)
 }
 
 fn train(
