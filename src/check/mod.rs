@@ -710,7 +710,7 @@ fn check_batches(
         return;
     }
     let micro = train.batch / train.parts();
-    let rest = train.part_sizes(split.rows % train.batch).last().copied().unwrap_or(0);
+    let rest = train.part_sizes(split.rows % train.batch).last().unwrap_or(0);
     let single = (rest == 1 && !train.drop_last) || micro == 1;
     if !single {
         return;

@@ -312,15 +312,17 @@ impl Training {
 
     /// The samples of each part of a batch of so many: in parallel, all parts have a share; else whole ones come first,
     /// and a smaller one ends the update.
-    pub fn part_sizes(&self, samples: usize) -> Vec<usize> {
-        let parts = self.parts();
-        if self.is_parallel() {
-            let (size, larger) = (samples / parts, samples % parts);
-            let sizes = (0..parts).map(|part| size + usize::from(part < larger));
-            return sizes.filter(|&size| size > 0).collect();
-        }
+    pub fn part_sizes(&self, samples: usize) -> impl ExactSizeIterator<Item = usize> + use<> {
+        let (parts, shares_all) = (self.parts(), self.is_parallel());
         let micro = (self.batch / parts).max(1);
-        (0..samples.div_ceil(micro)).map(|part| micro.min(samples - part * micro)).collect()
+        let count = if shares_all { parts.min(samples) } else { samples.div_ceil(micro) };
+        (0..count).map(move |part| {
+            if shares_all {
+                samples / parts + usize::from(part < samples % parts)
+            } else {
+                micro.min(samples - part * micro)
+            }
+        })
     }
 }
 

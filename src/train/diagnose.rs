@@ -70,9 +70,9 @@ pub(super) fn diagnose(
     };
     sampler.shuffle((update / shape.steps_per_epoch) as u32 + 1);
     let batch = sampler.batch((update % shape.steps_per_epoch) as usize);
-    let sizes = train.part_sizes(batch.len());
-    let Some(&size) = sizes.get(position) else { return Ok("the loss".to_owned()) };
-    let before: usize = sizes[..position].iter().sum();
+    let mut sizes = train.part_sizes(batch.len());
+    let before: usize = sizes.by_ref().take(position).sum();
+    let Some(size) = sizes.next() else { return Ok("the loss".to_owned()) };
     let part_rows = &batch[before..before + size];
     let samples: Vec<u32> = part_rows.iter().map(|&index| rows[index as usize]).collect();
     let step = prepared

@@ -14,7 +14,7 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     let train = &program.train;
     let (rows, micro) = (context.train().rows, program.micro_batch());
     // A batch that has one sample throughout is meant to.
-    if train.drop_last || micro == 1 || train.part_sizes(rows % train.batch).last() != Some(&1) {
+    if train.drop_last || micro == 1 || train.part_sizes(rows % train.batch).last() != Some(1) {
         return Vec::new();
     }
     let Some(norm) = layers(program).find(|step| step.layer.item.needs_batch()) else { return Vec::new() };
