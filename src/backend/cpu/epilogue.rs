@@ -31,7 +31,7 @@ impl Epilogue {
     /// Compiles an epilogue over the shape of the result.
     pub fn new(shape: &[usize], inputs: &[Region], body: &Body, stores: &[(Store, Region)], isa: Isa) -> Epilogue {
         let space = Space { shape, order: (0..shape.len()).collect(), groups: vec![0; shape.len()] };
-        Epilogue { program: Switch::compile(&space, inputs, body, stores), isa }
+        Epilogue { program: Switch::compile(&space, inputs, body, stores, isa), isa }
     }
 
     /// Elements of the result.

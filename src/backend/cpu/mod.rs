@@ -3,6 +3,8 @@
 //! Work is cut into parts by shapes alone, so results do not depend on the number of threads. While steps run,
 //! nothing is allocated here and no lock is taken.
 
+#[cfg(target_arch = "x86_64")]
+mod assemble;
 mod chain;
 mod conv;
 mod conv_weight;
@@ -13,6 +15,7 @@ mod isa;
 mod math;
 mod matmul;
 mod memory;
+mod native;
 mod philox;
 mod pointwise;
 mod pool;

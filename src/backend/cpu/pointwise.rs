@@ -36,7 +36,7 @@ impl Pointwise {
         isa: Isa,
     ) -> Pointwise {
         let space = Space { shape, order: (0..shape.len()).collect(), groups: vec![0; shape.len()] };
-        let switch = Switch::compile(&space, inputs, body, stores);
+        let switch = Switch::compile(&space, inputs, body, stores, isa);
         let program = switch.usual();
         let positions = program.positions();
         let parts = (positions * program.cost / PART_COST).clamp(1, MAX_PARTS);

@@ -1,6 +1,8 @@
 //! From a body to a program over tiles: collapsed axes, hoisted uniform work, registers in a first-level cache.
 
+use super::isa::Isa;
 use super::memory::Region;
+use super::native::{self, Native};
 use crate::ir::{Binary, DType, Unary};
 use crate::plan::{Access, Body, BufferRef, Instr, Place, Reg, Store};
 
@@ -60,6 +62,8 @@ pub enum Op {
     Splat { to: usize, x: usize },
     /// Points the register at the results of the product that the program follows.
     Product { to: usize },
+    /// Runs a function of machine code, which stands for several ops.
+    Native { function: usize, inputs: Vec<usize>, outputs: Vec<usize> },
 }
 
 /// Where a load reads, with strides for the program's own axes.
@@ -75,6 +79,16 @@ pub struct Source {
     pub indirect: Vec<(usize, usize, usize)>,
     /// Whether a register that takes part differs along the inner axis.
     pub scattered: bool,
+}
+
+impl Source {
+    /// Whether each position reads what the sink writes there.
+    fn is_at(&self, sink: &Sink) -> bool {
+        self.region.start() == sink.region.start()
+            && self.offset == sink.offset
+            && self.strides == sink.strides
+            && self.indirect.is_empty()
+    }
 }
 
 /// Where a store writes.
@@ -123,6 +137,8 @@ pub struct Program {
     pub n_tiles: usize,
     /// About how long an element takes, in tenths of a nanosecond.
     pub cost: usize,
+    /// Functions of machine code.
+    pub native: Option<Native>,
 }
 
 /// How often a register is computed.
@@ -154,6 +170,7 @@ impl Program {
         body: &Body,
         stores: &[(Store, Region)],
         reduced: &[usize],
+        isa: Isa,
     ) -> Program {
         check_accesses(space.shape, inputs, body, stores);
         let axes = Axes::collapse(space, body, stores);
@@ -240,7 +257,10 @@ impl Program {
         }
         program.dims = axes.dims;
         program.cost = program.varying.iter().map(cost).sum::<usize>() + program.sinks.len();
-        program.skip_copies();
+        program.skip_copies(isa);
+        let mut is_tile: Vec<bool> = rates.iter().map(|rate| *rate == Rate::Element).collect();
+        is_tile.resize(program.n_regs, true);
+        native::fuse(&mut program, &is_tile, isa);
         program.place_tiles();
         program
     }
@@ -284,7 +304,7 @@ impl Program {
     }
 
     /// Reads sources in place and computes results in place, where no order of reads and writes is changed by it.
-    fn skip_copies(&mut self) {
+    fn skip_copies(&mut self, isa: Isa) {
         let last_use = self.last_use();
         let is_stored = |sinks: &[Sink], reg| sinks.iter().any(|sink| sink.reg == reg);
         // Loads: not where a store to the same buffer could come before a store of what was loaded.
@@ -314,7 +334,11 @@ impl Program {
             let safe = self.varying.iter().enumerate().all(|(load_at, op)| match op {
                 Op::Load { source, .. } => load_at < at || !self.sources[*source].region.overlaps(&sink.region),
                 Op::Alias { to, source } => {
-                    load_at < at && last_use[*to] < at || !self.sources[*source].region.overlaps(&sink.region)
+                    let source = &self.sources[*source];
+                    // Machine code reads an element before it writes its result to the same place.
+                    let in_place = native::is_simple(&self.varying[at], isa) && source.is_at(sink);
+                    let last = last_use[*to];
+                    load_at < at && (last < at || last == at && in_place) || !source.region.overlaps(&sink.region)
                 }
                 _ => true,
             });
@@ -353,18 +377,19 @@ impl Program {
         let mut in_place = vec![false; self.n_regs];
         let mut n_in_place = 0;
         for (at, op) in self.varying.iter().enumerate() {
-            let to = target(op);
-            match op {
-                Op::Alias { .. } | Op::Direct { .. } | Op::Product { .. } => {
-                    in_place[to] = true;
-                    n_in_place += 1;
-                }
-                _ if in_place[to] => {}
-                _ => {
-                    self.tile_of[to] = Some(free.pop().unwrap_or_else(|| {
-                        self.n_tiles += 1;
-                        self.n_tiles - 1
-                    }));
+            for to in targets(op) {
+                match op {
+                    Op::Alias { .. } | Op::Direct { .. } | Op::Product { .. } => {
+                        in_place[*to] = true;
+                        n_in_place += 1;
+                    }
+                    _ if in_place[*to] => {}
+                    _ => {
+                        self.tile_of[*to] = Some(free.pop().unwrap_or_else(|| {
+                            self.n_tiles += 1;
+                            self.n_tiles - 1
+                        }));
+                    }
                 }
             }
             let mut ended: Vec<usize> = Vec::new();
@@ -530,7 +555,8 @@ fn operands_of(instr: &Instr) -> Vec<usize> {
     operands
 }
 
-fn target(op: &Op) -> usize {
+/// The registers that an op gives their values.
+fn targets(op: &Op) -> &[usize] {
     match op {
         Op::Load { to, .. }
         | Op::Alias { to, .. }
@@ -546,11 +572,24 @@ fn target(op: &Op) -> usize {
         | Op::RoundToHalf { to, .. }
         | Op::Random { to, .. }
         | Op::Splat { to, .. }
-        | Op::Product { to } => *to,
+        | Op::Product { to } => std::slice::from_ref(to),
+        Op::Native { outputs, .. } => outputs,
     }
 }
 
-fn for_operands(op: &Op, sources: &[Source], mut visit: impl FnMut(usize)) {
+/// The register that an op gives its value.
+///
+/// # Panics
+/// When there are several.
+pub fn target(op: &Op) -> usize {
+    match targets(op) {
+        [to] => *to,
+        _ => unreachable!("functions are made last"),
+    }
+}
+
+/// Calls `visit` for each register that an op reads.
+pub fn for_operands(op: &Op, sources: &[Source], mut visit: impl FnMut(usize)) {
     match op {
         Op::Load { source, .. } | Op::Alias { source, .. } => {
             sources[*source].indirect.iter().for_each(|(reg, ..)| visit(*reg));
@@ -561,6 +600,7 @@ fn for_operands(op: &Op, sources: &[Source], mut visit: impl FnMut(usize)) {
         Op::Float { a, b, .. } | Op::Whole { a, b, .. } => [*a, *b].into_iter().for_each(visit),
         Op::Select { condition, a, b, .. } => [*condition, *a, *b].into_iter().for_each(visit),
         Op::Random { operands, .. } => operands.iter().copied().for_each(visit),
+        Op::Native { inputs, .. } => inputs.iter().copied().for_each(visit),
     }
 }
 

@@ -78,7 +78,7 @@ impl Reduce {
         let (order, groups, inner) = arrange(shape, kept, inputs, body);
         let regs: Vec<usize> = reductions.iter().map(|(reduction, _)| usize::from(reduction.reg)).collect();
         let batch = batch.and_then(|batch| by_rows(shape, kept, inputs, body, &order, batch));
-        let program = Program::compile(&Space { shape, order, groups }, inputs, body, &[], &regs);
+        let program = Program::compile(&Space { shape, order, groups }, inputs, body, &[], &regs, isa);
         let outer = n_kept / inner;
 
         let rows =

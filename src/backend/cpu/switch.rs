@@ -3,6 +3,7 @@
 //! Updates of states keep the old value once a step has gone wrong: `select(guard, old, new)`. The guard is the same
 //! everywhere, so each of its cases has a program of its own, without selections.
 
+use super::isa::Isa;
 use super::memory::Region;
 use super::program::{Program, Space};
 use crate::ir::DType;
@@ -25,17 +26,21 @@ pub struct Switch {
 
 impl Switch {
     /// Compiles a body; see [`Program::compile`].
-    pub fn compile(space: &Space, inputs: &[Region], body: &Body, stores: &[(Store, Region)]) -> Switch {
+    pub fn compile(space: &Space, inputs: &[Region], body: &Body, stores: &[(Store, Region)], isa: Isa) -> Switch {
         let found = find(inputs, body).filter(|(_, condition)| {
             // A kernel that sets the number must not choose by it in the middle.
             !stores.iter().any(|(_, region)| region.overlaps(&condition.region))
         });
         let Some((reg, condition)) = found else {
-            return Switch { condition: None, zero: Program::compile(space, inputs, body, stores, &[]), other: None };
+            return Switch {
+                condition: None,
+                zero: Program::compile(space, inputs, body, stores, &[], isa),
+                other: None,
+            };
         };
         let compile = |chooses_first: bool| {
             let (body, stores) = decided(body, stores, reg, chooses_first);
-            Program::compile(space, inputs, &body, &stores, &[])
+            Program::compile(space, inputs, &body, &stores, &[], isa)
         };
         Switch { condition: Some(condition), zero: compile(false), other: Some(compile(true)) }
     }

@@ -1,6 +1,7 @@
 //! Every kernel family against plain loops in f64, and for 1, 2 and 3 threads.
 
 mod movement;
+mod native;
 mod products;
 mod reductions;
 

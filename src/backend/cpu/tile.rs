@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::isa::{Arithmetic, Isa, for_each_isa};
 use super::math;
+use super::native::has_reciprocal;
 use super::philox;
 use super::program::{Form, MAX_RANK, Op, Position, Program, Sink, Source};
 use crate::ir::{Binary, DType, random};
@@ -263,6 +264,11 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
                 }
                 Op::Splat { to, x } => words_mut(*to).fill(word(*x)),
                 Op::Product { to } => frame.set(*to, frame.product.get().cast_mut().cast()),
+                Op::Native { function, .. } => {
+                    let native = frame.program.native.as_ref();
+                    let native = native.unwrap_or_else(|| unreachable!("a program has the functions that it calls"));
+                    native.run(*function, frame.pointers, len);
+                }
             }
         }
     }
@@ -286,8 +292,7 @@ fn zip<T: Copy, X: Copy, Y: Copy, R>(
 /// not where the reciprocal would lose digits at the ends of the range.
 #[inline(always)]
 fn by_reciprocal(function: Binary, b: f32) -> (Binary, f32) {
-    let is_middling = (1e-30..1e30).contains(&b.abs());
-    if function == Binary::Divide && is_middling { (Binary::Multiply, 1.0 / b) } else { (function, b) }
+    if function == Binary::Divide && has_reciprocal(b) { (Binary::Multiply, 1.0 / b) } else { (function, b) }
 }
 
 #[inline(always)]
