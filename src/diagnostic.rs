@@ -146,6 +146,15 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
+fn same_letters(a: &str, b: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    sorted(a) == sorted(b)
+}
+
 /// The candidate closest to a misspelt name, if one is close enough to be meant.
 ///
 /// Closeness is Jaro–Winkler similarity of at least 0.8, or an edit distance of one.
@@ -154,7 +163,9 @@ pub fn did_you_mean<'a>(found: &str, candidates: impl IntoIterator<Item = &'a st
         .into_iter()
         .map(|candidate| {
             let close = strsim::jaro_winkler(found, candidate);
-            let one_edit = strsim::damerau_levenshtein(found, candidate) <= 1 && found.len() > 1;
+            // Of two short names, one letter instead of another makes another name: `mae` is not `mse`.
+            let is_long = found.len() > 3 || found.len() != candidate.len() || same_letters(found, candidate);
+            let one_edit = strsim::damerau_levenshtein(found, candidate) <= 1 && found.len() > 1 && is_long;
             (if one_edit { close.max(0.9) } else { close }, candidate)
         })
         .filter(|(close, _)| *close >= 0.8)

@@ -62,7 +62,9 @@ impl Given {
     /// How it reads in a message.
     pub fn show(&self) -> String {
         match &self.kind {
-            GivenKind::Number { value, unit, .. } => match unit {
+            GivenKind::Number { value, unit, integer } => match unit {
+                // With its point: that is what is wrong where a count is expected.
+                None if !integer => format!("{value:?}"),
                 None => format!("{value}"),
                 Some(Unit::Percent) => format!("{value}%"),
                 Some(Unit::Epochs) => plural(*value, "epoch"),
@@ -213,6 +215,8 @@ impl<T: ?Sized> Made<T> {
 pub struct Schema<T: ?Sized + 'static> {
     /// Its name.
     pub name: &'static str,
+    /// What it is called elsewhere.
+    pub synonyms: &'static [&'static str],
     /// Its documentation: the first line stands alone.
     pub docs: &'static str,
     /// Its parameters in positional order.
@@ -234,6 +238,30 @@ pub struct Arguments<'a> {
     misspelt: Vec<&'static str>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
+
+/// What other programs call parameters, and what they are called here.
+const SYNONYMS: [(&str, &str); 16] = [
+    ("learning_rate", "lr"),
+    ("out_features", "units"),
+    ("out_channels", "filters"),
+    ("out", "units"),
+    ("out", "filters"),
+    ("kernel_size", "kernel"),
+    ("pool_size", "size"),
+    ("p", "rate"),
+    ("probability", "rate"),
+    ("use_bias", "bias"),
+    ("batch_size", "batch"),
+    ("n_epochs", "epochs"),
+    ("num_epochs", "epochs"),
+    ("random_state", "seed"),
+    ("step_size", "every"),
+    ("l2", "weight_decay"),
+];
+
+/// Sizes of inputs as other programs want them.
+const INFERRED: [&str; 8] =
+    ["in", "in_features", "in_channels", "input_shape", "input_dim", "input_size", "num_features", "normalized_shape"];
 
 const UNKNOWN_ARGUMENT: Code = Code("E0203");
 const DUPLICATE_ARGUMENT: Code = Code("E0204");
@@ -316,14 +344,19 @@ impl Arguments<'_> {
         let names: Vec<&'static str> = self.params.iter().map(|param| param.name).collect();
         let message = format!("`{}` has no {} `{}`", self.item, self.kind, name.text);
         let mut diagnostic = Diagnostic::error(UNKNOWN_ARGUMENT, name.span, message).label("not known here");
-        if let Some(close) = did_you_mean(&name.text, names.iter().copied()) {
+        let synonym = SYNONYMS.iter().find(|(other, own)| *other == name.text && names.contains(own));
+        if INFERRED.contains(&name.text.as_str()) {
+            diagnostic = diagnostic.help("sizes of inputs are inferred: leave it out");
+        } else if let Some(close) =
+            synonym.map(|(_, own)| *own).or_else(|| did_you_mean(&name.text, names.iter().copied()))
+        {
             self.misspelt.push(close);
-            diagnostic = diagnostic.help(format!("a similar {} is `{close}`", self.kind)).fix(
-                Applicability::Suggested,
-                format!("write `{close}`"),
-                name.span,
-                close,
-            );
+            let help = match synonym {
+                Some(_) => format!("here it is called `{close}`"),
+                None => format!("a similar {} is `{close}`", self.kind),
+            };
+            diagnostic =
+                diagnostic.help(help).fix(Applicability::Suggested, format!("write `{close}`"), name.span, close);
         } else if names.is_empty() {
             diagnostic = diagnostic.help(format!("`{}` takes no {}s", self.item, self.kind));
         } else {
@@ -413,29 +446,42 @@ pub fn make_from_table<T: ?Sized>(
     match table.iter().find(|schema| schema.name == call.name.text) {
         Some(schema) => schema.make(call, "argument", diagnostics),
         None => {
-            diagnostics.push(unknown_item(&call.name, kind, table.iter().map(|schema| schema.name)));
+            diagnostics.push(unknown_item(&call.name, kind, table, &[]));
             None
         }
     }
 }
 
 /// The diagnostic for a name that a table does not have.
-pub fn unknown_item<'a>(name: &Name, kind: &str, names: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+/// An unknown name; `others` are known beside the table's.
+pub fn unknown_item<T: ?Sized>(name: &Name, kind: &str, table: &[&'static Schema<T>], others: &[&str]) -> Diagnostic {
+    let article = article(kind);
     let message = format!("`{}` is not {article} {kind}", name.text);
     let diagnostic = Diagnostic::error(UNKNOWN_ITEM, name.span, message).label(format!("unknown {kind}"));
-    match did_you_mean(&name.text, names.clone()) {
-        Some(close) => diagnostic.help(format!("{article} {kind} with a similar name is `{close}`")).fix(
-            Applicability::Suggested,
-            format!("write `{close}`"),
-            name.span,
-            close,
-        ),
+    let names = table.iter().map(|schema| schema.name).chain(others.iter().copied());
+    // `Conv2D`, `conv_2d` and `conv2d` are one name to those who write them.
+    let plain = |name: &str| name.replace('_', "").to_lowercase();
+    let means = |schema: &&&Schema<T>| {
+        plain(schema.name) == plain(&name.text) || schema.synonyms.iter().any(|other| plain(other) == plain(&name.text))
+    };
+    let synonym = table.iter().find(means).map(|schema| schema.name);
+    match synonym.or_else(|| did_you_mean(&name.text, names.clone())) {
+        Some(close) => diagnostic
+            .help(match synonym {
+                Some(_) => format!("here it is called `{close}`"),
+                None => format!("{article} {kind} with a similar name is `{close}`"),
+            })
+            .fix(Applicability::Suggested, format!("write `{close}`"), name.span, close),
         None => {
             let all: Vec<String> = names.map(|name| format!("`{name}`")).collect();
             diagnostic.help(format!("known are {}", all.join(", ")))
         }
     }
+}
+
+/// `a` or `an`
+pub fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
 /// Declares an item: its documented struct and, as `SCHEMA`, its entry for the table.
@@ -451,11 +497,13 @@ pub fn unknown_item<'a>(name: &Name, kind: &str, names: impl Iterator<Item = &'a
 ///     }
 /// }
 /// ```
+///
+/// `"linear" aka "dense"` also gives names that other programs have for it, for those who come from there.
 #[macro_export]
 macro_rules! item {
     (
         $(#[doc = $docs:literal])+
-        $name:literal => pub struct $type:ident: $trait:path {
+        $name:literal $(aka $($synonym:literal),+)? => pub struct $type:ident: $trait:path {
             $( $(#[doc = $field_docs:literal])+ $field:ident: $field_type:ty $(= $default:expr)? ),* $(,)?
         }
     ) => {
@@ -469,6 +517,7 @@ macro_rules! item {
             /// The entry for the table.
             pub const SCHEMA: $crate::schema::Schema<dyn $trait> = $crate::schema::Schema {
                 name: $name,
+                synonyms: &[$($($synonym),+)?],
                 docs: concat!($($docs, "\n"),+),
                 params: &[
                     $( $crate::schema::Param {

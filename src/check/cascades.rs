@@ -15,6 +15,8 @@ const STRUCTURE: [Code; 8] = [
     Code("E0198"),
     Code("E0199"),
 ];
+const SEPARATOR: Code = Code("E0115");
+const MISSING_ARGUMENT: Code = Code("E0206");
 const STRAY_CLOSE: Code = Code("E0109");
 
 /// What is said of the whole pipeline, and so of parts that may have been misread.
@@ -31,11 +33,29 @@ const BREAK: usize = 2;
 pub(super) fn drop_cascades(sources: &Sources, diagnostics: &mut Vec<Diagnostic>) {
     let is_syntax = |diagnostic: &Diagnostic| diagnostic.code.0.starts_with("E01");
     let syntax: Vec<Diagnostic> = diagnostics.iter().filter(|found| is_syntax(found)).cloned().collect();
-    let places: Vec<Span> = syntax.iter().flat_map(|found| &found.labels).map(|label| label.span).collect();
+    // A comma at the end of a line is no part of the word before it.
+    let is_at_end = |span: Span| {
+        let rest = &sources.file(span.file).text[span.end as usize..];
+        rest.trim_start_matches([' ', '\t', '\r']).starts_with(['\n', '#']) && sources.text(span) == ","
+    };
+    let broken = syntax.iter().filter(|found| found.code != SEPARATOR || !is_at_end(found.span()));
+    let places: Vec<Span> = broken.flat_map(|found| &found.labels).map(|label| label.span).collect();
     let disordered = syntax.iter().any(|found| STRUCTURE.contains(&found.code));
     let early: Vec<Span> = syntax.iter().filter_map(closed_early).collect();
+    // `linear 64` has its argument, though not where it should be.
+    let has_argument = |found: &Diagnostic| {
+        let end = found.span().end;
+        found.code == MISSING_ARGUMENT
+            && syntax.iter().map(Diagnostic::span).any(|wrong| {
+                let between = || sources.text(Span { start: end, end: wrong.start, ..wrong });
+                wrong.file == found.span().file && wrong.start > end && between().trim_matches([' ', '\t']).is_empty()
+            })
+    };
     diagnostics.retain(|found| {
         let place = found.span();
+        if has_argument(found) {
+            return false;
+        }
         is_syntax(found)
             || !(places.iter().any(|wrong| touch(sources, *wrong, place))
                 || early

@@ -221,8 +221,7 @@ impl DataChecker<'_, '_> {
             return Some(Declared::Split(item, call.span));
         }
         let Some(schema) = library::sources::ALL.iter().find(|schema| schema.name == call.name.text) else {
-            let names = library::sources::ALL.iter().map(|schema| schema.name).chain(["split"]);
-            self.diagnostics.push(unknown_item(&call.name, "source", names));
+            self.diagnostics.push(unknown_item(&call.name, "source", library::sources::ALL, &["split"]));
             return None;
         };
         let source = schema.make(&call, "argument", self.diagnostics)?;
@@ -235,8 +234,8 @@ impl DataChecker<'_, '_> {
                 header,
             }))),
             Err(error) => {
-                let diagnostic = Diagnostic::error(DATA, call.span, error).label("read from here");
-                self.diagnostics.push(diagnostic);
+                let diagnostic = Diagnostic::error(DATA, call.span, error.message).label("read from here");
+                self.diagnostics.push(error.help.into_iter().fold(diagnostic, Diagnostic::help));
                 None
             }
         }

@@ -4,6 +4,7 @@ pub mod advice;
 mod cascades;
 mod data;
 pub mod fix;
+mod hints;
 pub mod lints;
 mod load;
 mod model;
@@ -13,16 +14,18 @@ mod scope;
 mod settings;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::diagnostic::{Applicability, Code, Diagnostic, did_you_mean, has_errors};
-use crate::formats::dataset::Header;
+use crate::formats::dataset::{Dataset, Header};
+use crate::formats::error::Told;
 use crate::formats::files::Files;
 use crate::library::reference::Entry;
 use crate::library::{
     self, Augmentation, Cost, Loss, Meaning, Metric, Optimizer, Regularizer, Schedule, ShapeError, Source, TargetType,
     Type,
 };
-use crate::schema::{Given, GivenCall, GivenKind, Made, Origin, Schema, make_from_table};
+use crate::schema::{Given, GivenCall, GivenKind, Made, Origin, Schema, article, make_from_table};
 use crate::source::{Sources, Span};
 use crate::syntax;
 use crate::syntax::ast::{Name, Stage};
@@ -31,7 +34,7 @@ use load::{Declarations, Loader};
 pub use load::{SETTING_SECTIONS, STAGE_SECTIONS, TOP_SETTINGS};
 pub use model::JOINS;
 use model::{Flow, ModelChecker, shape_diagnostic};
-use program::{Data, EarlyStop, Findings, ModelNode, Origins, Part, Program, ResolvedSetting, Training};
+use program::{Data, EarlyStop, Findings, ModelNode, Origins, Part, Program, ResolvedSetting, SourceData, Training};
 use scope::{Classes, Scope};
 use settings::TrainSettings;
 
@@ -77,16 +80,30 @@ pub struct Compilation {
 /// Where the checker learns what the headers of data files say.
 pub trait Headers {
     /// What they say; `None` while they are still being read, so that nothing is known and nothing is wrong.
-    /// The text of an error says what is wrong with the data.
-    fn header(&self, source: &Made<dyn Source>, base: &Path) -> Option<Result<Header, String>>;
+    /// An error says what is wrong with the data.
+    fn header(&self, source: &Made<dyn Source>, base: &Path) -> Option<Result<Header, Told>>;
+
+    /// [`Source::glance`], which may wait as the header does.
+    fn glance(&self, source: &SourceData) -> Option<Arc<Dataset>>;
+
+    /// [`Source::class_counts`], which may wait as the header does.
+    fn class_counts(&self, source: &SourceData) -> Option<Arc<[u64]>>;
 }
 
 /// Reads headers when they are asked for.
 struct ReadNow<'a>(&'a dyn Files);
 
 impl Headers for ReadNow<'_> {
-    fn header(&self, source: &Made<dyn Source>, base: &Path) -> Option<Result<Header, String>> {
-        Some(source.item.header(self.0, base).map_err(|error| error.to_string()))
+    fn header(&self, source: &Made<dyn Source>, base: &Path) -> Option<Result<Header, Told>> {
+        Some(source.item.header(self.0, base).map_err(|error| error.tell(self.0)))
+    }
+
+    fn glance(&self, source: &SourceData) -> Option<Arc<Dataset>> {
+        source.source.item.glance(self.0, &source.base, &source.header).map(Arc::new)
+    }
+
+    fn class_counts(&self, source: &SourceData) -> Option<Arc<[u64]>> {
+        source.source.item.class_counts(self.0, &source.base, &source.header).map(Arc::from)
     }
 }
 
@@ -119,9 +136,10 @@ pub fn compile_with(request: &Request, files: &dyn Files, headers: &dyn Headers)
     let checker = Checker { headers, base: &base, sources: &sources, resolved, findings: &mut findings };
     let program = checker.check(&declarations, &mut diagnostics).filter(|_| !has_errors(&diagnostics));
     if let Some(program) = &program {
-        let context = lints::Context::new(program, &declarations, &sources, files);
+        let context = lints::Context::new(program, &declarations, &sources, headers);
         diagnostics.extend(lints::silence(&context, lints::lint_program(&context)));
     }
+    hints::add_hints(&sources, &declarations, &mut diagnostics);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span());
     diagnostics.dedup();
     cascades::drop_cascades(&sources, &mut diagnostics);
@@ -230,7 +248,6 @@ impl Checker<'_> {
     fn find_data(&mut self, data: Option<&Data>) {
         let Some(data) = data else { return };
         self.findings.splits = data.splits.clone();
-        self.findings.columns = data.sources[0].header.columns.clone();
         self.findings.targets = Some(data.targets);
     }
 
@@ -588,10 +605,27 @@ fn as_call<'a>(
     let call = given.as_call();
     if call.is_none() {
         let kind = kind_of(setting);
-        let message = format!("`{setting}` is a {kind}, found `{}`", given.show());
-        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        let message = format!("`{setting}` is {} {kind}, found `{}`", article(kind), given.show());
+        let names: Vec<&str> = names.collect();
+        if let GivenKind::Text(text) = &given.kind
+            && names.contains(&text.as_str())
+        {
+            let diagnostic = Diagnostic::error(NOT_A_CALL, given.span, message).label("a text, not a name");
+            diagnostics.push(diagnostic.help("quotes are for paths and names of your own").fix(
+                Applicability::Safe,
+                format!("write `{text}`"),
+                given.span,
+                text.clone(),
+            ));
+            return None;
+        }
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         let help = format!("known are {}", names.join(", "));
-        diagnostics.push(Diagnostic::error(NOT_A_CALL, given.span, message).label(format!("not a {kind}")).help(help));
+        diagnostics.push(
+            Diagnostic::error(NOT_A_CALL, given.span, message)
+                .label(format!("not {} {kind}", article(kind)))
+                .help(help),
+        );
     }
     call
 }
@@ -607,7 +641,18 @@ fn missing(declared: &Declarations, name: &str, help: &str) -> Option<Diagnostic
 }
 
 fn unknown_setting(name: &Name) -> Diagnostic {
-    let message = format!("there is no setting `{}` at the top level", name.text);
+    let text = name.text.as_str();
+    if SETTING_SECTIONS.into_iter().chain(STAGE_SECTIONS).any(|section| section == text) {
+        let message = format!("`{text}` is a section, found a setting");
+        let help = format!("write `{text} {{ … }}`, without `=`");
+        return Diagnostic::error(UNKNOWN_SETTING, name.span, message).label("not a setting").help(help);
+    }
+    if let Some(owner) = owner_of(text) {
+        let message = format!("there is no setting `{text}` at the top level");
+        let diagnostic = Diagnostic::error(UNKNOWN_SETTING, name.span, message).label("not known here");
+        return diagnostic.help(format!("it belongs to {owner}"));
+    }
+    let message = format!("there is no setting `{text}` at the top level");
     let diagnostic = Diagnostic::error(UNKNOWN_SETTING, name.span, message).label("not known here");
     match did_you_mean(&name.text, TOP_SETTINGS) {
         Some(close) => diagnostic.help(format!("a similar setting is `{close}`")).fix(
@@ -618,6 +663,18 @@ fn unknown_setting(name: &Name) -> Diagnostic {
         ),
         None => diagnostic.help(format!("known are `{}`; other names are defined by `let`", TOP_SETTINGS.join("`, `"))),
     }
+}
+
+/// Where a setting or an argument of this name is at home, as one would write it.
+fn owner_of(name: &str) -> Option<String> {
+    if TrainSettings::SCHEMA.params.iter().any(|param| param.name == name) {
+        return Some(format!("`train`: `train {{ {name} = … }}`"));
+    }
+    if SPLITS.contains(&name) || name == "normalize" {
+        return Some(format!("`data`: `data {{ {name} = … }}`"));
+    }
+    let has = library::optimizers::ALL.iter().any(|schema| schema.params.iter().any(|param| param.name == name));
+    has.then(|| format!("the optimizer: `optimizer = adam({name} = …)`"))
 }
 
 /// An item's own complaint as a diagnostic.

@@ -167,9 +167,8 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
         }
         let given = self.scope.call(call, self.diagnostics);
         let Some(schema) = library::layers::ALL.iter().find(|schema| schema.name == call.name.text) else {
-            let names = library::layers::ALL.iter().map(|schema| schema.name);
-            let names = names.chain(blocks.iter().map(|block| block.name.text.as_str())).chain(JOINS);
-            self.diagnostics.push(unknown_item(&call.name, "layer", names));
+            let others: Vec<&str> = blocks.iter().map(|block| block.name.text.as_str()).chain(JOINS).collect();
+            self.diagnostics.push(unknown_item(&call.name, "layer", library::layers::ALL, &others));
             return unknown(flow);
         };
         let Some(layer) = schema.make(&given, "argument", self.diagnostics) else { return unknown(flow) };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Code, Diagnostic};
+use crate::diagnostic::Applicability;
 use crate::schema::{Given, GivenCall, GivenKind};
 use crate::syntax::ast::{BinaryOp, Call, Expr, ExprKind, Setting, Unit};
 
@@ -148,6 +149,10 @@ impl<'a> Scope<'a> {
     ) -> Option<GivenKind> {
         let a = self.evaluate(left, diagnostics)?;
         let b = self.evaluate(right, diagnostics)?;
+        if let Some(diagnostic) = not_arithmetic(whole, op, [&a, &b]) {
+            diagnostics.push(diagnostic);
+            return None;
+        }
         let (
             GivenKind::Number { value: x, integer: x_whole, unit: x_unit },
             GivenKind::Number { value: y, integer: y_whole, unit: y_unit },
@@ -182,4 +187,22 @@ impl<'a> Scope<'a> {
         let integer = *x_whole && *y_whole && value.fract() == 0.0;
         Some(GivenKind::Number { value, integer, unit })
     }
+}
+
+/// Words with a sign between them that was meant as part of a name, or of a path without its quotes.
+fn not_arithmetic(whole: &Expr, op: BinaryOp, operands: [&Given; 2]) -> Option<Diagnostic> {
+    let [GivenKind::Word(a), GivenKind::Word(b)] = operands.map(|operand| &operand.kind) else { return None };
+    let (message, help, text) = match op {
+        BinaryOp::Subtract => {
+            let joined = format!("{a}_{b}");
+            ("`-` subtracts numbers, found names", "names are written with `_`", joined)
+        }
+        BinaryOp::Divide => {
+            let path = format!("\"{a}/{b}\"");
+            ("`/` divides numbers, found names", "a path stands in quotes", path)
+        }
+        BinaryOp::Add | BinaryOp::Multiply => return None,
+    };
+    let diagnostic = Diagnostic::error(ARITHMETIC, whole.span, message).label("not numbers").help(help);
+    Some(diagnostic.fix(Applicability::Suggested, format!("write `{text}`"), whole.span, text))
 }

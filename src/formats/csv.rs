@@ -10,6 +10,7 @@ use super::dataset::{Dataset, Header, Samples, Targets, Task};
 use super::error::{FormatError, Place, count, quote};
 use super::files::Files;
 use super::labels::Labels;
+use crate::diagnostic::did_you_mean;
 
 /// How a table is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,21 @@ pub fn header(files: &dyn Files, path: &Path, options: &CsvOptions) -> Result<He
 pub fn load(files: &dyn Files, path: &Path, options: &CsvOptions) -> Result<Dataset, FormatError> {
     scan(files, path, options, true)
 }
+
+/// The names in the first line, if it fits into a few blocks.
+pub fn columns(files: &dyn Files, path: &Path) -> Option<Vec<String>> {
+    let raw = files.read_prefix(path, MAX_FIRST_LINE).ok()?;
+    let text = raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw);
+    let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+    let line = &text[..end.or((raw.len() < MAX_FIRST_LINE).then_some(text.len()))?];
+    let mut reader =
+        ReaderBuilder::new().has_headers(false).flexible(true).delimiter(find_delimiter(line)).from_reader(line);
+    let record = reader.records().next()?.ok()?;
+    Some(record.iter().map(|name| name.trim().to_owned()).collect())
+}
+
+/// Bytes of a first line with names.
+const MAX_FIRST_LINE: usize = 1 << 16;
 
 /// Reads all lines; without `numbers`, the features are not read and the samples stay empty.
 fn scan(files: &dyn Files, path: &Path, options: &CsvOptions, numbers: bool) -> Result<Dataset, FormatError> {
@@ -181,7 +197,11 @@ impl<'a> Table<'a> {
                     let shown = columns.iter().take(12).map(|name| quote(name)).collect::<Vec<_>>().join(", ");
                     let more = if columns.len() > 12 { ", …" } else { "" };
                     let found = format!("the columns {shown}{more}");
-                    Err(wrong(found, format!("a column `{wanted}`"), "correct the name, or give the column's number"))
+                    let help = match did_you_mean(wanted, columns.iter().map(String::as_str)) {
+                        Some(close) => format!("a similar column is {}", quote(close)),
+                        None => "correct the name, or give the column's number".to_owned(),
+                    };
+                    Err(wrong(found, format!("a column `{wanted}`"), &help))
                 }
             }
         };

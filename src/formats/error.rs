@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::files::Files;
+use crate::diagnostic::did_you_mean;
+
 /// A file that could not be read, or not understood.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
@@ -26,6 +29,23 @@ pub enum FormatError {
     /// The bytes are not what the format asks for.
     #[error("{0}")]
     Malformed(Box<Malformed>),
+}
+
+/// An error in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What is wrong, and why.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// A name like that of a missing file or folder, in its folder.
+fn similar_name(files: &dyn Files, path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_str()?;
+    let listed = files.list(path.parent()?).ok()?;
+    let names: Vec<&str> = listed.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    did_you_mean(wanted, names).map(str::to_owned)
 }
 
 /// One thing wrong in one place of a file.
@@ -97,6 +117,23 @@ impl fmt::Display for Place {
 }
 
 impl FormatError {
+    /// The error with its cause, and what to do about it. Names beside a file that is missing are looked at.
+    pub fn tell(&self, files: &dyn Files) -> Told {
+        match self {
+            FormatError::Unreadable { path, source } => {
+                let close = if source.kind() == io::ErrorKind::NotFound { similar_name(files, path) } else { None };
+                let help = close.map(|name| format!("a similar name in the same folder is `{name}`"));
+                Told { message: format!("{self}: {source}"), help }
+            }
+            FormatError::Unwritable { source, .. } => Told { message: format!("{self}: {source}"), help: None },
+            FormatError::Malformed(malformed) => {
+                let Malformed { file, place, found, expected, help } = &**malformed;
+                let message = format!("`{file}`{place}: found {found}, expected {expected}");
+                Told { message, help: Some(help.clone()) }
+            }
+        }
+    }
+
     /// A file that the system did not give.
     pub fn unreadable(path: &Path, source: io::Error) -> FormatError {
         FormatError::Unreadable { path: path.to_owned(), source }

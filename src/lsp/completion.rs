@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gen_lsp_types as lsp;
-use rowan::TextSize;
+use rowan::{NodeOrToken, TextSize};
 
 use super::context::{
     Slot, describe_word, entry, entry_of_call, is_body, is_named, name_text, of_kind, section_of, slot_of_argument,
@@ -12,9 +12,14 @@ use super::context::{
 use super::document::Document;
 use super::hover::describe_param;
 use super::names::{Names, params};
+use crate::check::lints::LINTS;
 use crate::check::{JOINS, SETTING_SECTIONS, SPLITS, STAGE_SECTIONS, TOP_SETTINGS};
+use crate::explain::page;
+use crate::formats::csv;
+use crate::formats::files::Disk;
 use crate::library::TargetType;
 use crate::library::reference::Entry;
+use crate::schema::{FromArg, Word};
 use crate::source::Span;
 use crate::syntax::{SyntaxKind as K, SyntaxNode, SyntaxToken};
 
@@ -46,6 +51,7 @@ pub fn complete(document: &Document, offset: usize, snippets: bool) -> Vec<lsp::
         Place::Stages(section) => list.stages(&section),
         Place::Value(slot, at) => list.values(slot, Some(&at)),
         Place::Argument(call, args) => list.arguments(&call, &args, word_start),
+        Place::Lint(args) => list.lints(&args),
         Place::Join => JOINS[1..].iter().for_each(|word| list.word(word, lsp::CompletionItemKind::Keyword)),
         Place::Nothing => {}
     }
@@ -66,6 +72,7 @@ enum Place {
     Stages(String),
     Value(Option<Slot>, SyntaxNode),
     Argument(SyntaxNode, SyntaxNode),
+    Lint(SyntaxNode),
     Join,
     Nothing,
 }
@@ -85,6 +92,7 @@ fn place(root: &SyntaxNode, text: &str, at: usize) -> Place {
         (K::OpenParen | K::Comma, K::Args) => {
             return match parent.parent() {
                 Some(call) if call.kind() == K::Call => Place::Argument(call, parent),
+                Some(allow) if allow.kind() == K::Allow => Place::Lint(parent),
                 _ => Place::Nothing,
             };
         }
@@ -171,6 +179,19 @@ impl List<'_> {
         self.snippet("block", "block ${1:name}(${2:units}) {\n    $0\n}");
         self.snippet("include", "include \"$0\"");
         self.snippet("profile", "profile ${1:quick} {\n    $0\n}");
+        self.snippet("allow", "allow($0)");
+    }
+
+    /// Lints that are not silenced yet.
+    fn lints(&mut self, args: &SyntaxNode) {
+        let given: Vec<String> = args.descendants_with_tokens().map(|element| element.to_string()).collect();
+        for lint in LINTS.iter().filter(|lint| given.iter().all(|name| name != lint.name)) {
+            let about = About {
+                detail: Some(lint.code.0.to_owned()),
+                documentation: page(lint.code.0).map(|page| page.text.to_owned()),
+            };
+            self.push(lint.name, lsp::CompletionItemKind::EnumMember, lint.name, lint.name, about);
+        }
     }
 
     fn snippet(&mut self, word: &str, snippet: &str) {
@@ -200,6 +221,7 @@ impl List<'_> {
             }
             _ => {}
         }
+        self.snippet("allow", "allow($0)");
         for (name, about) in known {
             if !given.contains(&name) {
                 let plain = format!("{name} = ");
@@ -222,6 +244,7 @@ impl List<'_> {
             let about = About { detail: Some(format!("block {name}({})", args.join(", "))), documentation: None };
             self.push(name, lsp::CompletionItemKind::Function, &snippet, name, about);
         }
+        self.snippet("allow", "allow($0)");
         self.snippet("repeat", "repeat ${1:2} {\n    $0\n}");
         self.snippet("residual", "residual {\n    $0\n}");
         self.snippet("branch", "branch {\n    { $1 }\n    { $2 }\n} join ${3|concat,add|}");
@@ -238,7 +261,7 @@ impl List<'_> {
             slot.words().into_iter().for_each(|word| self.word(word, lsp::CompletionItemKind::EnumMember));
             slot.entries().into_iter().for_each(|entry| self.entry(entry));
             if let Slot::Param(entry, param) = slot {
-                self.words_of_data(entry.name, param.name);
+                self.words_of_data(entry.name, param.name, at);
             }
         }
         if matches!(slot, None | Some(Slot::Param(..))) {
@@ -256,13 +279,22 @@ impl List<'_> {
     }
 
     /// Words that come from the data: splits, columns, what is measured.
-    fn words_of_data(&mut self, item: &str, param: &str) {
-        let Some(analysis) = &self.document.analysis else { return };
-        let findings = &analysis.findings;
+    fn words_of_data(&mut self, item: &str, param: &str, at: Option<&SyntaxNode>) {
         let mut words: Vec<String> = Vec::new();
+        if (item, param) == ("csv", "target") || (item, param) == ("csv", "drop") {
+            // From the file itself: while a name is being written, the table as a whole has mistakes.
+            let columns = at.and_then(path_of_call).and_then(|path| {
+                let base = self.document.path.parent().unwrap_or(Path::new(""));
+                csv::columns(&Disk, &base.join(path))
+            });
+            words.extend(columns.into_iter().flatten().map(|name| Word(name).show()));
+        }
+        let Some(analysis) = &self.document.analysis else {
+            return words.iter().for_each(|word| self.word(word, lsp::CompletionItemKind::EnumMember));
+        };
+        let findings = &analysis.findings;
         match (item, param) {
             ("split", "from") => words.push("train".to_owned()),
-            ("csv", "target" | "drop") => words.extend(findings.columns.iter().cloned()),
             ("patience", "on") => {
                 let metric = if matches!(findings.targets, Some(TargetType::Values(_))) { "mae" } else { "accuracy" };
                 for split in findings.splits.iter().filter(|split| split.name != "test").rev() {
@@ -319,6 +351,16 @@ impl List<'_> {
             self.push(&text, kind, &text.replace('$', "\\$").replace('}', "\\}"), &text, About::default());
         }
     }
+}
+
+/// The text that the call around a node is given first.
+fn path_of_call(node: &SyntaxNode) -> Option<String> {
+    let call = node.ancestors().find(|node| node.kind() == K::Call)?;
+    let tokens = call.descendants_with_tokens().filter_map(NodeOrToken::into_token);
+    let text = tokens.into_iter().find(|token| token.kind() == K::String)?;
+    // A path with escapes is completed elsewhere, but its columns are not.
+    let inner = text.text().strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.contains('\\')).then(|| inner.to_owned())
 }
 
 /// What is shown beside an item.
@@ -398,6 +440,9 @@ mod tests {
         check_offers("block a(n) { linear(|", &["n"], &[]);
         check_offers("model { x = linear(1)\n add(|", &["x"], &["linear"]);
         check_offers("model { branch { { relu } } join |", &["concat", "add"], &["use"]);
+        check_offers("allow(|", &["no_warmup"], &["conv2d"]);
+        check_offers("allow(no_warmup, |)", &["no_effect"], &["no_warmup"]);
+        check_offers("al|", &["allow"], &[]);
         check_offers("profile a {\n    |", &["train.epochs", "optimizer"], &["epochs"]);
         for text in ["# |", "x = \"a\"|", "loss = mse |", "block a(|"] {
             assert_eq!(offered(text), [], "{text}");

@@ -8,7 +8,9 @@ use super::context::{
 };
 use super::document::Document;
 use super::names::{Named, Names};
+use crate::check::lints::lint;
 use crate::check::program::{Findings, Stage};
+use crate::explain::page;
 use crate::figures::{bytes, scaled, whole};
 use crate::library::TargetType;
 use crate::library::reference::text;
@@ -71,6 +73,9 @@ fn describe_path(token: &SyntaxToken, parent: &SyntaxNode, findings: Option<&Fin
         K::Arg if name_of(parent).as_ref() == Some(token) && is_named(parent) => {
             let call = parent.parent()?.parent()?;
             describe_slot(slot_of_argument(&call, Some(name), None)?)
+        }
+        K::Expr if parent.ancestors().any(|node| node.kind() == K::Allow) => {
+            lint(name).and_then(|lint| page(lint.code.0)).map(|page| page.text.to_owned())
         }
         K::Expr => {
             if name == "classes"

@@ -153,7 +153,18 @@ impl FromArg for Count {
     fn from_arg(given: &Given) -> Result<Self, Mismatch> {
         match whole(given) {
             Some(value) if (1..=u64::from(u32::MAX)).contains(&value) => Ok(Count(value as usize)),
-            _ => Err(Mismatch::unfit()),
+            Some(value) if value > 0 => Err(Mismatch::with_help(format!("counts go up to {}", u32::MAX))),
+            _ => Err(match given.kind {
+                GivenKind::Number { value, integer: false, unit: None }
+                    if value.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&value) =>
+                {
+                    Mismatch::Unfit {
+                        help: Some("whole numbers are written without a point and an exponent".to_owned()),
+                        replacement: Some(value.to_string()),
+                    }
+                }
+                _ => Mismatch::unfit(),
+            }),
         }
     }
 

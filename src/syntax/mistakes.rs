@@ -18,6 +18,8 @@ fn each_mistake_is_one_diagnostic() {
         ("model {\n  conv2d(3\n  relu\n  linear(10)\n}\n", "2:11 E0108 expected `)`, found the end of the line"),
         ("train { let n = 3\nmodel {}", "1:18 E0108 expected `}`, found `model`"),
         ("}", "1:1 E0109 `}` closes nothing"),
+        ("data:\n  val = csv(\"x\")", "1:5 E0102 expected `{` after `data`, found `:`"),
+        ("model = {\n  relu\n}", "1:6 E0102 expected `{` after `model`, found `=`"),
         ("x = 3)", "1:6 E0109 `)` closes nothing"),
         ("model\n relu\n}\n", "1:6 E0110 expected `{` after `model`, found `relu`"),
         ("data train = 3\n}\n", "1:5 E0110 expected `{` after `data`, found `train`"),
@@ -92,6 +94,18 @@ fn each_mistake_is_one_diagnostic() {
         ("model { branch { a -> b \n {c} } join add }", "1:18 E0119 found a layer in `branch` outside its arms"),
     ] {
         assert_eq!(report(text), [expected], "{text:?}");
+    }
+}
+
+/// Found by fuzzing: a section that nothing closes, after whose last letter, of two bytes, a brace closes nothing.
+#[test]
+fn a_section_may_end_with_any_letter() {
+    let text = "data {\n    val = split(train, 15% {\n    ross_entropy$\nregularizaΘΘ = l2(1e-3)\noptimizer = adam(lr = 3al.loss )\n\
+                seed = 42\n}\n";
+    assert!(!check_source(text).diagnostics.is_empty());
+    for end in text.char_indices().map(|(at, _)| at) {
+        check_source(&text[..end]);
+        check_source(&format!("{}}}", &text[..end]));
     }
 }
 

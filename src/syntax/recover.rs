@@ -153,6 +153,17 @@ impl<'a> Recovery<'a> {
                         .help("write what it is, such as `model {` or `residual {`"),
                 );
             }
+            Rule::braced_value if self.section_before(start).is_some() => {
+                let Some((name_start, name_end)) = self.section_before(start) else { return };
+                let name = &self.text[name_start..name_end];
+                let between = self.span(name_end, start);
+                self.push(
+                    Diagnostic::error(WRONG_EQUALS, between, format!("expected `{{` after `{name}`, found `=`"))
+                        .label("a section has no `=`")
+                        .also(self.span(name_start, name_end), "the section")
+                        .fix(Applicability::Safe, "remove `=`", between, " "),
+                );
+            }
             Rule::braced_value => {
                 let span = self.span(start, start + 1);
                 self.push(
@@ -185,7 +196,9 @@ impl<'a> Recovery<'a> {
                 | Rule::block_item
                 | Rule::profile_item
         ) {
-            self.section_end = Some((self.last.0, self.diagnostics.len()));
+            // A section that nothing closes has not ended early.
+            let is_closed = &self.text[self.last.0..self.last.1] == "}";
+            self.section_end = is_closed.then_some((self.last.0, self.diagnostics.len()));
         }
         self.odd_bodies -= usize::from(rule == Rule::odd_body);
         self.ended |= is_statement(rule);
@@ -236,6 +249,14 @@ impl<'a> Recovery<'a> {
                     .label("no bracket is open here")
                     .fix(Applicability::Suggested, format!("remove `{text}`"), span, ""),
             ),
+            Rule::wrong_equal if self.is_section(start) => {
+                let name = self.text[..start].lines().next_back().unwrap_or("").trim_end();
+                self.push(
+                    Diagnostic::error(WRONG_EQUALS, span, format!("expected `{{` after `{name}`, found `{text}`"))
+                        .label("a section stands in braces")
+                        .help(format!("write `{name} {{` here, and `}}` at its end")),
+                );
+            }
             Rule::wrong_equal => self.push(
                 Diagnostic::error(WRONG_EQUALS, span, format!("expected `=`, found `{text}`"))
                     .label("settings are written `name = value`")
@@ -291,6 +312,20 @@ impl<'a> Recovery<'a> {
             _ => {}
         }
         self.last = (start, end);
+    }
+
+    /// The name of the section before the `=` that stands before an offset.
+    fn section_before(&self, at: usize) -> Option<(usize, usize)> {
+        let name_end = self.text[..at].trim_end().strip_suffix('=')?.trim_end().len();
+        let line = self.text[..name_end].rfind('\n').map_or(0, |newline| newline + 1);
+        let indent = self.text[line..name_end].len() - self.text[line..name_end].trim_start().len();
+        self.is_section(name_end).then_some((line + indent, name_end))
+    }
+
+    /// Whether the name before an offset is that of a section, at the beginning of a line.
+    pub(super) fn is_section(&self, at: usize) -> bool {
+        let line = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        ["data", "augment", "model", "train"].contains(&self.text[line..at].trim_end())
     }
 
     /// Whether the last section seems to have been closed too early, if a `}` here is one too many.

@@ -53,6 +53,24 @@ fn trainings_that_go_wrong_are_advised_at_their_lines() {
         "epochs = 30",
         "p.nnopt:13:40: advice[W0603]: the model overfits: `val.loss` rose from ",
     );
+    check(
+        "linear(64) -> relu",
+        "sgd(lr = 1e-5)",
+        "epochs = 9",
+        "p.nnopt:12:22: advice[W0602]: the training loss has not fallen in 9 epochs: from ",
+    );
+    check(
+        "repeat 6 { linear(64, init = normal(1)) }",
+        "sgd(lr = 1e-12)",
+        "epochs = 2",
+        "p.nnopt:8:16: warning[W0605]: the gradient explodes on its way back to `linear(64, init = normal(1))`",
+    );
+    check(
+        "linear(64) -> relu -> linear(64) -> relu",
+        "adam(lr = 0.3)",
+        "epochs = 3",
+        "p.nnopt:8:41: warning[W0604]: 9",
+    );
 }
 
 #[test]

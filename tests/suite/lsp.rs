@@ -344,9 +344,30 @@ fn texts_are_completed_and_explained() {
     let help = client.request("textDocument/signatureHelp", at);
     assert!(help["signatures"][0]["label"].as_str().unwrap().starts_with("conv2d(filters, kernel, "), "{help}");
     assert_eq!(help["activeParameter"], 1);
+    // Right behind the parenthesis, behind blanks and where a value is still to come.
+    for (version, (call, active)) in (10..).zip([("conv2d(", 0), ("conv2d( ", 0), ("conv2d(8, kernel = ", 1)]) {
+        client.replace(version, &CLEAN.replace("    add(a) -> linear(classes)", &format!("    {call}")));
+        let at = client.at(17, 4 + call.len() as u32);
+        let help = client.request("textDocument/signatureHelp", at);
+        assert_eq!(help["activeParameter"], active, "{call}: {help}");
+    }
+
+    // Columns while one is being written, and lints with their pages.
+    client.replace(20, &CLEAN.replace("target = species", "target = pet"));
+    let line = CLEAN.lines().position(|line| line.contains("target = species")).unwrap() as u32;
+    let column = CLEAN.lines().nth(line as usize).unwrap().find("species").unwrap() as u32;
+    let at = client.at(line, column + 3);
+    let offered = client.request("textDocument/completion", at);
+    for name in ["petal_length", "species"] {
+        assert!(labels(&offered).contains(&name), "{offered}");
+    }
+    client.replace(21, &format!("{CLEAN}allow(no_warmup)\n"));
+    let at = client.at(CLEAN.lines().count() as u32, 9);
+    let said = client.request("textDocument/hover", at)["contents"]["value"].as_str().unwrap_or("").to_owned();
+    assert!(said.starts_with("# "), "{said}");
 
     // Paths in strings.
-    client.replace(2, &CLEAN.replace("data/iris.csv", "data/"));
+    client.replace(30, &CLEAN.replace("data/iris.csv", "data/"));
     let at = client.at(9, 22);
     assert_eq!(labels(&client.request("textDocument/completion", at)), ["iris.csv"]);
     client.end();
@@ -508,10 +529,9 @@ fn diagnostics_follow_an_edit_within_50_ms() {
         .collect();
     times.sort();
     println!("from an edit to its diagnostics, 500 lines: median {:?}, worst {:?}", times[15], times[29]);
-    // Where other programs take the machine's time, single edits wait; the half that is faster does not.
     // The aim is 50 ms of an optimized build on an idle machine; tests run unoptimized and beside each other.
     let limit = Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 });
-    assert!(times[7] < limit, "{times:?}");
+    assert!(times[15] < limit, "{times:?}");
     client.end();
 }
 

@@ -13,13 +13,17 @@ pub(super) fn advise(context: &Context) -> Vec<Diagnostic> {
     let span = optimizer.span_of("lr");
     let diagnostic = if let Some(failure) = &context.record.failure {
         let what = if failure.starts_with("the weights") { "the weights" } else { "the loss" };
-        Diagnostic::warning(
+        let diagnostic = Diagnostic::warning(
             CODE,
             span,
             format!("the training diverged: {what} were not finite").replace("loss were", "loss was"),
         )
         .label("the first thing to lower")
-        .note(failure.clone())
+        .note(failure.clone());
+        match context.given_initializers().first() {
+            Some(init) => diagnostic.also(*init, "or the cause, if weights begin too large"),
+            None => diagnostic,
+        }
     } else {
         let losses = context.record.series("train.loss");
         let (Some(&(_, first)), Some(&(end, last))) = (losses.first(), losses.last()) else { return Vec::new() };

@@ -21,6 +21,7 @@ impl Context<'_> {
         // Far above what is usual, a share of it is still far above.
         let rate = (used * factor).min(optimizer.item.usual_rates()[1]);
         let text = Real(format!("{rate:.1e}").parse().unwrap_or(rate)).show();
+        let title = format!("{} the learning rate to {text}", if factor < 1.0 { "lower" } else { "raise" });
         let given = optimizer.values.iter().find(|value| value.name == "lr").map(|value| value.origin);
         let call = self.sources.text(optimizer.span);
         let edit = match given {
@@ -29,10 +30,8 @@ impl Context<'_> {
             _ => add_argument(self.sources, optimizer.span, &format!("lr = {text}")),
         };
         match edit.filter(|(span, _)| self.is_in_file(*span)) {
-            Some((span, edit)) => {
-                diagnostic.fix(Applicability::Suggested, format!("lower the learning rate to {text}"), span, edit)
-            }
-            None => diagnostic.help(format!("lower the learning rate to {text}")),
+            Some((span, edit)) => diagnostic.fix(Applicability::Suggested, title, span, edit),
+            None => diagnostic.help(title),
         }
     }
 
@@ -55,6 +54,27 @@ impl Context<'_> {
             }
             None => diagnostic.help(format!("write `{text}` in `train`")),
         }
+    }
+
+    /// Offers one more setting beside the optimizer.
+    pub(super) fn offer_setting(&self, diagnostic: Diagnostic, title: &str, text: &str) -> Diagnostic {
+        let optimizer = self.program.optimizer.span;
+        if !self.is_in_file(optimizer) {
+            return diagnostic.help(format!("{title}: `{text}`"));
+        }
+        // The statement begins where its line does.
+        let source = &self.sources.file(optimizer.file).text;
+        let line = source[..optimizer.start as usize].rfind(['\n', ';']).map_or(0, |at| at + 1);
+        let indent = source[line..].len() - source[line..].trim_start().len();
+        let statement = Span::new(optimizer.file, line + indent, optimizer.end as usize);
+        let (span, edit) = add_setting_after(self.sources, statement, text);
+        diagnostic.fix(Applicability::Suggested, title, span, edit)
+    }
+
+    /// Whether a setting at the top level is as it is by default.
+    pub(super) fn is_default(&self, name: &str) -> bool {
+        let mut given = self.program.resolved.iter().filter(|setting| matches!(setting.origin, Origin::Given(_)));
+        given.all(|setting| !setting.section.is_empty() || setting.name != name)
     }
 
     /// Where a setting of `train` is given, else the optimizer: the line that says most about how it is trained.

@@ -20,7 +20,8 @@ pub use record::{Epoch, Record};
 
 use super::program::{Program, Stage};
 use crate::diagnostic::Diagnostic;
-use crate::source::Sources;
+use crate::schema::Origin;
+use crate::source::{Sources, Span};
 
 /// What advice looks at.
 struct Context<'a> {
@@ -45,6 +46,20 @@ pub fn advise(program: &Program, sources: &Sources, record: &Record) -> Vec<Diag
 }
 
 impl Context<'_> {
+    /// Where layers are given initializers of their own.
+    fn given_initializers(&self) -> Vec<Span> {
+        let mut spans = Vec::new();
+        crate::check::for_each_layer(&self.program.model, &mut |_, layer| {
+            let given = layer.values.iter().find(|value| value.name == "init");
+            if let Some(Origin::Given(span)) = given.map(|value| value.origin)
+                && !spans.contains(&span)
+            {
+                spans.push(span);
+            }
+        });
+        spans
+    }
+
     /// The stage of a path, or the one that a weight's name begins with.
     fn stage(&self, name: &str) -> Option<&Stage> {
         let is_of = |stage: &&Stage| {

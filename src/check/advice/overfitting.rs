@@ -46,7 +46,17 @@ pub(super) fn advise(context: &Context) -> Vec<Diagnostic> {
     };
     let diagnostic = diagnostic.note(note).help(advice);
     if stops {
-        return vec![diagnostic];
+        // What has decay already needs another remedy, which the help names.
+        let decays = context
+            .program
+            .optimizer
+            .values
+            .iter()
+            .any(|value| value.name == "weight_decay" && value.value.parse::<f64>().is_ok_and(|decay| decay > 0.0));
+        return vec![match context.is_default("regularization") && !decays {
+            true => context.offer_setting(diagnostic, "keep the weights small", "regularization = l2(1e-3)"),
+            false => diagnostic,
+        }];
     }
     let text = format!("early_stop = patience({SINCE} epochs, on = val.loss)");
     vec![context.offer_train_setting(diagnostic, "stop when `val.loss` rises, and keep the best weights", &text)]

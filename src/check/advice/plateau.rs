@@ -1,10 +1,8 @@
 //! A training loss that has stopped falling.
 
 use super::{Context, show};
-use crate::check::lints::edit::add_setting_after;
 use crate::diagnostic::{Applicability, Code, Diagnostic};
 use crate::schema::Origin;
-use crate::source::Span;
 
 const CODE: Code = Code("W0602");
 
@@ -13,6 +11,12 @@ const FEWEST: usize = 9;
 
 /// A share of its height by which the loss has to fall in the last third.
 const LEAST: f64 = 0.01;
+
+/// A share of its first height; a loss that has not fallen below it has not begun to fall.
+const BEGUN: f64 = 0.95;
+
+/// So many times the learning rate are worth a try where the loss has not begun to fall.
+const RAISE: f64 = 10.0;
 
 /// A share of its first height at which a loss is low enough to stay.
 const LOW: f64 = 0.02;
@@ -29,6 +33,9 @@ pub(super) fn advise(context: &Context) -> Vec<Diagnostic> {
     // A loss that rises is another matter.
     if first <= 0.0 || earlier <= LOW * first || later < (1.0 - LEAST) * earlier || last > 1.2 * earlier {
         return Vec::new();
+    }
+    if later > BEGUN * first {
+        return vec![not_begun(context, losses.len(), [first, last])];
     }
     let epochs = after.len();
     let message = format!("the training loss stayed at {} for the last {epochs} epochs", show(last));
@@ -51,18 +58,26 @@ pub(super) fn advise(context: &Context) -> Vec<Diagnostic> {
     let diagnostic = Diagnostic::advice(CODE, optimizer, message)
         .label(format!("at a learning rate of {} throughout", show(losses_rate(context))))
         .note(note);
-    let is_default =
-        context.program.resolved.iter().any(|setting| setting.name == "schedule" && setting.origin == Origin::Default);
-    if !is_default || !context.is_in_file(optimizer) {
+    if !context.is_default("schedule") {
         return vec![diagnostic.help("let the rate fall: `schedule = cosine`")];
     }
-    // The statement begins where its line does.
-    let source = &context.sources.file(optimizer.file).text;
-    let line = source[..optimizer.start as usize].rfind(['\n', ';']).map_or(0, |at| at + 1);
-    let indent = source[line..].len() - source[line..].trim_start().len();
-    let statement = Span::new(optimizer.file, line + indent, optimizer.end as usize);
-    let (span, edit) = add_setting_after(context.sources, statement, "schedule = cosine");
-    vec![diagnostic.fix(Applicability::Suggested, "let the learning rate fall to 0", span, edit)]
+    vec![context.offer_setting(diagnostic, "let the learning rate fall to 0", "schedule = cosine")]
+}
+
+/// A loss that never fell needs longer steps, or has a cause that no rate mends; it needs no schedule.
+fn not_begun(context: &Context, epochs: usize, [first, last]: [f64; 2]) -> Diagnostic {
+    let optimizer = &context.program.optimizer;
+    let message =
+        format!("the training loss has not fallen in {epochs} epochs: from {} to {}", show(first), show(last));
+    let diagnostic = Diagnostic::advice(CODE, optimizer.span_of("lr"), message)
+        .label("steps too short, or what is learnt does not follow from the samples")
+        .help("`nnoptc find-lr` measures which learning rates make the loss fall");
+    match losses_rate(context) * RAISE <= optimizer.item.usual_rates()[1] {
+        true => context.offer_rate(diagnostic, RAISE),
+        false => {
+            diagnostic.help("look at the targets, the normalization and the initialization; the rate is high already")
+        }
+    }
 }
 
 fn losses_rate(context: &Context) -> f64 {

@@ -109,6 +109,15 @@ fn a_loss_that_stays() {
     let (found, mended) = said(&scheduled, &losses(&flat), None);
     assert_eq!(found, ["W0602 `30`: the training loss stayed at 0.902 for the last 6 epochs"]);
     assert_eq!(mended, scheduled.replace("epochs = 30", "epochs = 12"));
+    // A loss that has not begun to fall needs no schedule, but longer steps; if those are long already, another look.
+    let never: Vec<(f64, f64)> = (0..12).map(|epoch| (2.3 - 0.001 * f64::from(epoch), 2.3)).collect();
+    let slow = PIPELINE.replace("lr = 0.5", "lr = 1e-3");
+    let (found, mended) = said(&slow, &losses(&never).replace("\"lr\":0.5", "\"lr\":1e-3"), None);
+    assert_eq!(found, ["W0602 `1e-3`: the training loss has not fallen in 12 epochs: from 2.3 to 2.29"]);
+    assert_eq!(mended, slow.replace("1e-3", "0.01"));
+    let (found, mended) = said(PIPELINE, &losses(&never), None);
+    assert_eq!(found, ["W0602 `0.5`: the training loss has not fallen in 12 epochs: from 2.3 to 2.29"]);
+    assert_eq!(mended, PIPELINE);
     // Too short to tell; still falling; low enough.
     check_silent(&losses(&flat[..8]));
     let falls: Vec<(f64, f64)> = (0..18).map(|epoch| (2.0 - 0.05 * f64::from(epoch), 2.0)).collect();
@@ -128,7 +137,9 @@ fn a_model_that_overfits() {
     let stops = PIPELINE.replace("batch  = 8", "batch  = 8; early_stop = patience(5 epochs)");
     let (found, mended) = said(&stops, &losses(&gap), None);
     assert_eq!(found, ["W0603 `linear(8)`: the model overfits: `val.loss` rose from 0.8 to 1"]);
-    assert_eq!(mended, stops);
+    assert_eq!(mended, stops.replace("sgd(lr = 0.5)", "sgd(lr = 0.5)\nregularization = l2(1e-3)"));
+    let decays = stops.replace("lr = 0.5", "lr = 0.5, weight_decay = 1e-4");
+    assert_eq!(said(&decays, &losses(&gap), None).1, decays);
     // A gap that does not widen, and both losses rising.
     check_silent(&losses(&[(1.0, 1.1), (0.5, 0.8), (0.3, 0.82), (0.2, 0.81), (0.2, 0.8), (0.2, 0.82)]));
     check_silent(&losses(&[(1.0, 1.1), (0.5, 0.8), (0.52, 0.9), (0.55, 0.9), (0.6, 0.9), (0.6, 0.95)]));
@@ -165,6 +176,15 @@ fn gradients_that_explode() {
     let overflow = grown.replace("300", "null");
     check(&overflow, "W0605 `linear(8)`: the gradients are not finite any more", clip);
     check_silent(&(health(1, [1.0; 3], 0.0) + &health(9, [99.0, 1.0, 1.0], 0.0)));
+    let back = |number: usize, bias: [f64; 2]| {
+        health(number, [1.0; 3], 0.0)
+            .replace("\"model.0.bias\":1e-9", &format!("\"model.0.bias\":{},\"model.4.bias\":{}", bias[0], bias[1]))
+    };
+    let through = back(1, [3e5, 20.0]) + &back(9, [9e5, 30.0]);
+    let (found, mended) = said(PIPELINE, &through, None);
+    assert_eq!(found, ["W0605 `linear(8)`: the gradient explodes on its way back to `linear(8)`"]);
+    assert_eq!(mended, PIPELINE);
+    check_silent(&(back(1, [3e5, 20.0]) + &back(9, [9.0, 30.0])));
     let clipped = PIPELINE.replace("batch  = 8", "batch  = 8\n    clip_norm = 1");
     assert_eq!(said(&clipped, &grown, None).0, [""; 0]);
 }
@@ -174,7 +194,7 @@ fn gradients_that_vanish() {
     let gone = [1, 9].map(|number| health(number, [1e-6, 0.5, 1.0], 0.0)).concat();
     let (found, mended) = said(PIPELINE, &gone, None);
     assert_eq!(found, ["W0606 `linear(8)`: the gradient vanishes before it reaches `linear(8)`"]);
-    assert_eq!(mended, PIPELINE);
+    assert_eq!(mended, PIPELINE.replace("sigmoid", "relu"));
     // A slow start, and a layer that is merely smaller.
     check_silent(&(health(1, [1e-6, 0.5, 1.0], 0.0) + &health(9, [0.1, 0.5, 1.0], 0.0)));
     check_silent(&[1, 9].map(|number| health(number, [1e-3, 0.5, 1.0], 0.0)).concat());
@@ -183,7 +203,8 @@ fn gradients_that_vanish() {
 #[test]
 fn a_device_that_waits() {
     let waits = epoch(20, "\"data_seconds\":8");
-    let (found, _) = said(PIPELINE, &waits, None);
+    let (found, mended) = said(PIPELINE, &waits, None);
+    assert_eq!(mended, PIPELINE.replace("batch  = 8", "batch  = 32"));
     assert_eq!(found, ["W0607 `8`: the device waited for the host in 40% of the training"]);
     check_silent(&epoch(20, "\"data_seconds\":2"));
     check_silent(&epoch(5, "\"data_seconds\":4"));

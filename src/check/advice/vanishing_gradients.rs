@@ -1,7 +1,7 @@
 //! Gradients that die out on their way back through the layers.
 
 use super::{Context, show};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Applicability, Code, Diagnostic};
 use crate::library::Role;
 
 const CODE: Code = Code("W0606");
@@ -25,16 +25,25 @@ pub(super) fn advise(context: &Context) -> Vec<Diagnostic> {
         show(*share),
         last.number
     ));
-    let mut saturating = None;
+    let mut saturating = Vec::new();
     crate::check::for_each_layer(&context.program.model, &mut |_, layer| {
-        if layer.item.role() == (Role::Activation { saturates: true }) {
-            saturating.get_or_insert(layer.span);
+        if layer.item.role() == (Role::Activation { saturates: true }) && !saturating.contains(&layer.span) {
+            saturating.push(layer.span);
         }
     });
-    if let Some(span) = saturating {
-        diagnostic = diagnostic.also(span, "each such activation divides it by 4 or more");
+    let Some(first) = saturating.first() else {
+        return vec![diagnostic.help("put normalization between the layers, or `residual` around them")];
+    };
+    diagnostic = diagnostic.also(*first, "each such activation divides it by 4 or more");
+    if !saturating.iter().all(|span| context.is_in_file(*span)) {
+        return vec![diagnostic.help("use `relu`, normalization between the layers, or `residual`")];
     }
-    vec![diagnostic.help("use activations that do not saturate, normalization between the layers, or `residual`")]
+    let edits = saturating.into_iter().map(|span| (span, "relu".to_owned())).collect();
+    vec![
+        diagnostic
+            .help("activations that do not saturate, normalization between the layers, or `residual` let it through")
+            .fix_all(Applicability::Suggested, "write `relu`, which does not saturate", edits),
+    ]
 }
 
 /// The matrices and filters of the model, with the size of a gradient's element as a share of that in the last of them.

@@ -1,6 +1,8 @@
 //! Classes of which one has far more samples than another, and a loss that counts all samples alike.
 
+use super::edit::add_argument;
 use super::{Code, Context, Diagnostic, Lint, plural};
+use crate::diagnostic::Applicability;
 use crate::library::TargetType;
 
 const CODE: Code = Code("W0105");
@@ -16,7 +18,7 @@ fn check(context: &Context) -> Vec<Diagnostic> {
         return Vec::new();
     }
     let source = program.source_of(&context.train().name);
-    let Some(counts) = source.source.item.class_counts(context.files, &source.base, &source.header) else {
+    let Some(counts) = context.headers.class_counts(source) else {
         return Vec::new();
     };
     let classes = || counts.iter().copied().enumerate().filter(|(_, count)| *count > 0);
@@ -39,17 +41,30 @@ fn check(context: &Context) -> Vec<Diagnostic> {
         100.0 * many as f64 / counts.iter().sum::<u64>() as f64,
         name(most)
     );
-    let weights = match program.loss.values.iter().any(|value| value.name == "weights") {
-        true => format!("weigh the classes: `weights = [{}]`", balanced(&counts)),
-        false => format!("weigh them: `pos_weight = {}`", ratio(&counts)),
+    let argument = match program.loss.values.iter().any(|value| value.name == "weights") {
+        true => format!("weights = [{}]", balanced(&counts)),
+        false => format!("pos_weight = {}", ratio(&counts)),
     };
-    vec![
-        Diagnostic::warning(CODE, program.loss.span, message)
-            .label("counts every sample alike")
-            .also(context.train().span, "the samples are read here")
-            .note(note)
-            .help(weights),
-    ]
+    let diagnostic = Diagnostic::warning(CODE, program.loss.span, message)
+        .label("counts every sample alike")
+        .also(context.train().span, "the samples are read here")
+        .note(note)
+        .help(format!("weigh the classes: `{argument}`"));
+    // Long lists are cut, and so are no source text.
+    if argument.contains('…') {
+        return vec![diagnostic];
+    }
+    let call = context.sources.text(program.loss.span);
+    let edit = match call == program.loss.name {
+        true => Some((program.loss.span, format!("{call}({argument})"))),
+        false => add_argument(context.sources, program.loss.span, &argument),
+    };
+    vec![match edit {
+        Some((span, text)) => {
+            diagnostic.fix(Applicability::Suggested, "weigh each class by how rare it is", span, text)
+        }
+        None => diagnostic,
+    }]
 }
 
 /// Weights in inverse proportion to the counts, 1 on average over the samples.

@@ -1,6 +1,8 @@
 //! Mirrored digits and letters, which are others or none.
 
+use super::edit::remove_stage;
 use super::{Code, Context, Diagnostic, Lint};
+use crate::diagnostic::Applicability;
 use crate::source::Span;
 
 const CODE: Code = Code("W0104");
@@ -45,7 +47,9 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     } else {
         return Vec::new();
     };
-    vec![report(flip.span, flip.name, context.train().span, why)]
+    let (span, edit) = remove_stage(context.sources, flip.span);
+    let title = format!("remove `{}`", flip.name);
+    vec![report(flip.span, flip.name, context.train().span, why).fix(Applicability::Suggested, title, span, edit)]
 }
 
 fn report(place: Span, name: &str, source: Span, why: &str) -> Diagnostic {

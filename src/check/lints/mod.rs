@@ -33,12 +33,13 @@ mod unused_let;
 mod walk;
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
+use super::Headers;
 use super::load::Declarations;
 use super::program::{Program, Split};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::formats::Dataset;
-use crate::formats::files::Files;
 use crate::schema::Origin;
 use crate::source::{Sources, Span};
 
@@ -95,9 +96,9 @@ pub(super) struct Context<'a> {
     pub declared: &'a Declarations,
     /// Their texts.
     pub sources: &'a Sources,
-    /// Where the data lies.
-    pub files: &'a dyn Files,
-    glance: OnceCell<Option<Dataset>>,
+    /// What is known of the data.
+    pub headers: &'a dyn Headers,
+    glance: OnceCell<Option<Arc<Dataset>>>,
 }
 
 impl<'a> Context<'a> {
@@ -105,9 +106,9 @@ impl<'a> Context<'a> {
         program: &'a Program,
         declared: &'a Declarations,
         sources: &'a Sources,
-        files: &'a dyn Files,
+        headers: &'a dyn Headers,
     ) -> Context<'a> {
-        Context { program, declared, sources, files, glance: OnceCell::new() }
+        Context { program, declared, sources, headers, glance: OnceCell::new() }
     }
 
     /// The training split, which every program has.
@@ -118,8 +119,7 @@ impl<'a> Context<'a> {
     /// The source of the training split, if it is small.
     fn glance(&self) -> Option<&Dataset> {
         let source = self.program.source_of(&self.train().name);
-        let read = || source.source.item.glance(self.files, &source.base, &source.header);
-        self.glance.get_or_init(read).as_ref()
+        self.glance.get_or_init(|| self.headers.glance(source)).as_deref()
     }
 
     /// Where the value of a setting of `train` stands, if it is given.

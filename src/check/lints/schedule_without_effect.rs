@@ -15,7 +15,10 @@ fn check(context: &Context) -> Vec<Diagnostic> {
     let last = run.total_steps.saturating_sub(1);
     // Most schedules change only after their first time, so the last step tells; a few between make sure.
     let same = (0..=16).all(|part| rate(last * part / 16) == rate(0));
-    if schedule.item.is_constant() || last == 0 || !same {
+    // A minimum that is not below the rate is the reason, of which another lint speaks.
+    let has_reason =
+        schedule.item.target().is_some_and(|min| min > 0.0 && program.rate.is_some_and(|rate| min >= rate));
+    if schedule.item.is_constant() || last == 0 || !same || has_reason {
         return Vec::new();
     }
     let message = format!("`{}` never changes the learning rate", schedule.name);

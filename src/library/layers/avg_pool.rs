@@ -16,7 +16,7 @@ item! {
     /// ```nnopt
     /// avg_pool(2)
     /// ```
-    "avg_pool" => pub struct AvgPool: Layer {
+    "avg_pool" aka "avg_pool_2d", "average_pooling", "average_pooling_2d", "average_pool" => pub struct AvgPool: Layer {
         /// Size of the window: a number for a square, or `[height, width]`.
         kernel: Pair,
         /// How far the window moves; by its own size if `kernel`.

@@ -16,7 +16,7 @@ item! {
     /// ```nnopt
     /// batch_norm(momentum = 0.01)
     /// ```
-    "batch_norm" => pub struct BatchNorm: Layer {
+    "batch_norm" aka "bn", "batch_norm_2d", "batch_normalization" => pub struct BatchNorm: Layer {
         /// Share of the batch's statistics that enters the running ones.
         momentum: Share = Share(0.1),
         /// Added to the variance, against division by 0.

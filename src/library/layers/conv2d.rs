@@ -19,7 +19,7 @@ item! {
     /// ```nnopt
     /// conv2d(32, kernel = 3, padding = same)
     /// ```
-    "conv2d" => pub struct Conv2d: Layer {
+    "conv2d" aka "conv", "convolution", "convolution_2d" => pub struct Conv2d: Layer {
         /// Number of output channels.
         filters: Count,
         /// Size of each filter: a number for a square, or `[height, width]`.

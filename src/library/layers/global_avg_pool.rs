@@ -13,7 +13,7 @@ item! {
     /// ```nnopt
     /// global_avg_pool
     /// ```
-    "global_avg_pool" => pub struct GlobalAvgPool: Layer {}
+    "global_avg_pool" aka "adaptive_avg_pool", "adaptive_avg_pool_2d", "global_average_pooling", "global_average_pooling_2d" => pub struct GlobalAvgPool: Layer {}
 }
 
 impl Layer for GlobalAvgPool {

@@ -15,7 +15,7 @@ item! {
     /// ```nnopt
     /// layer_norm
     /// ```
-    "layer_norm" => pub struct LayerNorm: Layer {
+    "layer_norm" aka "ln", "layer_normalization" => pub struct LayerNorm: Layer {
         /// Added to the variance, against division by 0.
         eps: Positive = Positive(1e-5),
         /// Whether to scale and shift the result by learned numbers.

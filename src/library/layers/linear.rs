@@ -16,7 +16,7 @@ item! {
     /// ```nnopt
     /// linear(10)
     /// ```
-    "linear" => pub struct Linear: Layer {
+    "linear" aka "dense", "fc", "fully_connected" => pub struct Linear: Layer {
         /// Number of output features.
         units: Count,
         /// Whether to add a learned offset.

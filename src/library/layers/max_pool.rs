@@ -16,7 +16,7 @@ item! {
     /// ```nnopt
     /// max_pool(2)
     /// ```
-    "max_pool" => pub struct MaxPool: Layer {
+    "max_pool" aka "max_pool_2d", "max_pooling", "max_pooling_2d" => pub struct MaxPool: Layer {
         /// Size of the window: a number for a square, or `[height, width]`.
         kernel: Pair,
         /// How far the window moves; by its own size if `kernel`.

@@ -15,7 +15,7 @@ item! {
     /// ```nnopt
     /// binary_cross_entropy(pos_weight = 3)
     /// ```
-    "binary_cross_entropy" => pub struct BinaryCrossEntropy: Loss {
+    "binary_cross_entropy" aka "bce", "bce_loss", "bce_with_logits", "bce_with_logits_loss", "binary_crossentropy" => pub struct BinaryCrossEntropy: Loss {
         /// How much more a missed yes counts than a false one.
         pos_weight: Positive = Positive(1.0),
     }

@@ -15,7 +15,7 @@ item! {
     /// ```nnopt
     /// cross_entropy(label_smoothing = 0.1)
     /// ```
-    "cross_entropy" => pub struct CrossEntropy: Loss {
+    "cross_entropy" aka "cross_entropy_loss", "categorical_crossentropy", "sparse_categorical_crossentropy", "nll" => pub struct CrossEntropy: Loss {
         /// Share of the target spread over all classes.
         label_smoothing: Probability = Probability(0.0),
         /// One weight a class; all 1 if `none`.

@@ -12,7 +12,7 @@ item! {
     /// ```nnopt
     /// mse
     /// ```
-    "mse" => pub struct Mse: Loss {}
+    "mse" aka "mse_loss", "mean_squared_error", "l2_loss" => pub struct Mse: Loss {}
 }
 
 impl Loss for Mse {

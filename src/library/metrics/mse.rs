@@ -12,7 +12,7 @@ item! {
     /// ```nnopt
     /// mse
     /// ```
-    "mse" => pub struct Mse: Metric {}
+    "mse" aka "mse_loss", "mean_squared_error", "l2_loss" => pub struct Mse: Metric {}
 }
 
 impl Metric for Mse {

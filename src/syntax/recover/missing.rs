@@ -108,6 +108,8 @@ impl Recovery<'_> {
                     .label("`{` missing")
                     .fix(Applicability::Suggested, "insert `{`", here, " {")
             }
+            // `data:` has been told; what follows are the settings of the section.
+            _ if self.is_section(self.last.0) => return,
             _ => Diagnostic::error(MISSING_VALUE, here, format!("expected a value after {after}, found {found}"))
                 .label("value missing"),
         };

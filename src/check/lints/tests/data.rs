@@ -91,6 +91,7 @@ fn mirrored_text() {
             "  2:11..31: a mirrored 2 is no 2",
             "  1:16..34: the images show writing",
             "  help: remove `horizontal_flip`; turns and moves of a few degrees and pixels keep the class",
+            "  fix: remove `horizontal_flip`",
         ],
         &[
             flip("\"train\"", "horizontal_flip(0.5)"),
@@ -114,6 +115,7 @@ fn mirrored_text() {
             "  2:11..26: a mirrored 2 is no 2",
             "  1:16..65: the classes are letters",
             "  help: remove `horizontal_flip`; turns and moves of a few degrees and pixels keep the class",
+            "  fix: remove `horizontal_flip`",
         ],
         &[],
     );
@@ -131,6 +133,7 @@ fn class_imbalance() {
             "  1:16..43: the samples are read here",
             "  note: `0` has 42 samples, `1` has 2 samples; accuracy is 95% for a model that always answers `0`",
             "  help: weigh the classes: `weights = [0.52, 11.00]`",
+            "  fix: weigh each class by how rare it is",
         ],
         &[
             with(TABLE, &[("small.csv", "uneven.csv")]),
@@ -146,7 +149,8 @@ fn class_imbalance() {
             "  3:8..28: counts every sample alike",
             "  1:16..43: the samples are read here",
             "  note: `0` has 42 samples, `1` has 2 samples; accuracy is 95% for a model that always answers `0`",
-            "  help: weigh them: `pos_weight = 21.00`",
+            "  help: weigh the classes: `pos_weight = 21.00`",
+            "  fix: weigh each class by how rare it is",
         ],
         &[with(&binary, &[("binary_cross_entropy", "binary_cross_entropy(pos_weight = 21)")])],
     );
