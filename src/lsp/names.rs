@@ -1,16 +1,21 @@
 //! Names that a text defines: where, and where they are used; and other names for them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 use gen_lsp_types as lsp;
 use rowan::NodeOrToken;
 
+use super::analysis::normal;
 use super::context::{child, describe_word, is_named, is_stage, name_of, name_text, token_at};
 use super::document::{Document, Lines};
 use super::uri::uri_of;
 use crate::check::JOINS;
 use crate::source::Span;
 use crate::syntax::{KEYWORDS, SyntaxKind as K, SyntaxNode, SyntaxToken, parse};
+
+/// More files than this in a folder are no pipelines of one project.
+const MAX_FILES: usize = 1000;
 
 /// Something with a name of the writer's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +68,21 @@ impl Names {
                 files.push(File { uri: uri_of(path), root: parse(0, &file.text).syntax(), lines });
             }
         }
+        Names::of(files)
+    }
+
+    /// The names of a text, of what it includes, and of the open texts and those in its folder that include it.
+    pub fn around<'a>(document: &Document, open: impl Iterator<Item = &'a Document>) -> Names {
+        let Names { mut files, .. } = Names::new(document);
+        for file in including(document, open) {
+            if files.iter().all(|known| known.uri != file.uri) {
+                files.push(file);
+            }
+        }
+        Names::of(files)
+    }
+
+    fn of(files: Vec<File>) -> Names {
         let of_kind = |kind: K| -> BTreeSet<String> {
             let nodes = files.iter().flat_map(|file| file.root.descendants());
             nodes.filter(|node| node.kind() == kind).map(|node| name_text(&node)).collect()
@@ -150,6 +170,47 @@ impl Names {
     }
 }
 
+/// Open texts and texts in the document's folder that include it, or include what does.
+fn including<'a>(document: &Document, open: impl Iterator<Item = &'a Document>) -> Vec<File> {
+    let mut texts: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let folder = document.path.parent().unwrap_or(Path::new(""));
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_FILES) {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "nnopt")
+            && let Ok(text) = std::fs::read_to_string(&path)
+        {
+            texts.insert(normal(&path), text);
+        }
+    }
+    texts.extend(open.map(|document| (normal(&document.path), document.text.to_string())));
+    let trees: BTreeMap<PathBuf, SyntaxNode> =
+        texts.iter().map(|(path, text)| (path.clone(), parse(0, text).syntax())).collect();
+    let mut known = BTreeSet::from([normal(&document.path)]);
+    let mut found = Vec::new();
+    loop {
+        let includes = |path: &Path, root: &SyntaxNode| included(path, root).iter().any(|path| known.contains(path));
+        let more = trees.iter().filter(|(path, root)| !known.contains(*path) && includes(path, root));
+        let more: Vec<PathBuf> = more.map(|(path, _)| path.clone()).collect();
+        if more.is_empty() {
+            return found;
+        }
+        for path in more {
+            let lines = Lines::new(&texts[&path], document.lines.encoding());
+            found.push(File { uri: uri_of(&path), root: trees[&path].clone(), lines });
+            known.insert(path);
+        }
+    }
+}
+
+/// The files that a text includes.
+fn included(path: &Path, root: &SyntaxNode) -> Vec<PathBuf> {
+    let base = path.parent().unwrap_or(Path::new(""));
+    let items = root.children().filter(|node| node.kind() == K::Include);
+    let tokens = items.flat_map(|item| item.descendants_with_tokens().filter_map(NodeOrToken::into_token));
+    let texts = tokens.filter(|token| token.kind() == K::String);
+    texts.map(|token| normal(&base.join(token.text().trim_matches('"')))).collect()
+}
+
 fn start(node: &SyntaxNode) -> u32 {
     node.text_range().start().into()
 }
@@ -171,16 +232,14 @@ fn range(file: &File, token: &SyntaxToken) -> lsp::Range {
 }
 
 /// Where the thing at an offset is defined.
-pub fn definition(document: &Document, offset: usize) -> Option<lsp::Location> {
-    let names = Names::new(document);
+pub fn definition(names: &Names, offset: usize) -> Option<lsp::Location> {
     let (named, _) = names.named(&token_at(&names.files[0].root, offset)?)?;
     let found = names.occurrences(&named);
     found.iter().find(|(.., is_definition)| *is_definition).map(|(file, token, _)| location(file, token))
 }
 
 /// Where the thing at an offset is used.
-pub fn references(document: &Document, offset: usize, with_definition: bool) -> Option<Vec<lsp::Location>> {
-    let names = Names::new(document);
+pub fn references(names: &Names, offset: usize, with_definition: bool) -> Option<Vec<lsp::Location>> {
     let (named, _) = names.named(&token_at(&names.files[0].root, offset)?)?;
     let found = names.occurrences(&named).into_iter();
     let wanted = found.filter(|(.., is_definition)| with_definition || !is_definition);
@@ -199,8 +258,7 @@ pub fn renamable(document: &Document, offset: usize) -> Option<lsp::Range> {
 ///
 /// # Errors
 /// Why it cannot have that name.
-pub fn rename(document: &Document, offset: usize, new: &str) -> Result<lsp::WorkspaceEdit, String> {
-    let names = Names::new(document);
+pub fn rename(names: &Names, offset: usize, new: &str) -> Result<lsp::WorkspaceEdit, String> {
     let token = token_at(&names.files[0].root, offset);
     let Some((named, _)) = token.and_then(|token| names.named(&token)) else {
         return Err("only names of `let`s, blocks, their parameters and labels can be changed".to_owned());

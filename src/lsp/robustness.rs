@@ -18,8 +18,9 @@ fn ask_everything(text: &str, encoding: Encoding, stride: usize) {
         hover::hover(&document, offset);
         completion::complete(&document, offset, true);
         signature::help(&document, offset);
-        names::definition(&document, offset);
-        let _ = names::rename(&document, offset, "other");
+        let names = names::Names::around(&document, std::iter::empty());
+        names::definition(&names, offset);
+        let _ = names::rename(&names, offset, "other");
     }
 }
 

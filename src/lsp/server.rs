@@ -425,13 +425,17 @@ impl Server {
             Method::TextDocumentDefinition => self.reply::<lsp::DefinitionRequest>(request, |params| {
                 let at = params.text_document_position_params;
                 let document = self.document(&at.text_document)?;
-                let found = names::definition(document, document.offset(at.position))?;
+                let found = names::definition(&self.names(document), document.offset(at.position))?;
                 Some(lsp::DefinitionResponse::Definition(lsp::Definition::Location(found)))
             }),
             Method::TextDocumentReferences => self.reply::<lsp::ReferencesRequest>(request, |params| {
                 let at = params.text_document_position_params;
                 let document = self.document(&at.text_document)?;
-                names::references(document, document.offset(at.position), params.context.include_declaration)
+                names::references(
+                    &self.names(document),
+                    document.offset(at.position),
+                    params.context.include_declaration,
+                )
             }),
             Method::TextDocumentPrepareRename => self.reply::<lsp::PrepareRenameRequest>(request, |params| {
                 let at = params.text_document_position_params;
@@ -492,7 +496,7 @@ impl Server {
         let Some(document) = self.document(&at.text_document) else {
             return Response::new_err(id, ErrorCode::InvalidParams as i32, "the text is not open".to_owned());
         };
-        match names::rename(document, document.offset(at.position), &params.new_name) {
+        match names::rename(&self.names(document), document.offset(at.position), &params.new_name) {
             Ok(edit) => Response::new_ok(id, edit),
             Err(reason) => Response::new_err(id, ErrorCode::RequestFailed as i32, reason),
         }
@@ -500,6 +504,11 @@ impl Server {
 
     fn document(&self, identifier: &lsp::TextDocumentIdentifier) -> Option<&Document> {
         self.documents.get(&identifier.uri.0)
+    }
+
+    /// The names that a text shares with others.
+    fn names(&self, document: &Document) -> names::Names {
+        names::Names::around(document, self.documents.values().filter(|other| other.uri != document.uri))
     }
 
     fn reply<R: lsp::Request>(&self, request: Request, answer: impl FnOnce(R::Params) -> R::Result) -> Response

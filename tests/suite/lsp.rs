@@ -388,6 +388,17 @@ fn names_are_found_and_changed() {
     assert_eq!(definition(&mut client, 17, 8), range((15, 4), (15, 5)));
     assert_eq!(definition(&mut client, 19, 2), Value::Null);
 
+    // A text that includes this one uses its names; another one beside it has names of its own.
+    std::fs::write(folder.path().join("b.nnopt"), "include \"a.nnopt\"\nlet twice = 2 * width\n").unwrap();
+    std::fs::write(folder.path().join("c.nnopt"), "let width = 3\n").unwrap();
+    let mut at = client.at(14, 10);
+    at["newName"] = json!("size");
+    let edit = client.request("textDocument/rename", at)["changes"].clone();
+    assert_eq!(edit.as_object().unwrap().len(), 2, "{edit}");
+    let other = edit.as_object().unwrap().iter().find(|(uri, _)| uri.ends_with("/b.nnopt")).unwrap().1.clone();
+    assert_eq!(other, json!([{ "range": range((1, 16), (1, 21)), "newText": "size" }]));
+    std::fs::remove_file(folder.path().join("b.nnopt")).unwrap();
+
     let mut at = client.at(14, 10);
     at["context"] = json!({ "includeDeclaration": true });
     assert_eq!(client.request("textDocument/references", at).as_array().unwrap().len(), 4);
