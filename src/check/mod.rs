@@ -230,7 +230,6 @@ impl Checker<'_> {
     fn find_data(&mut self, data: Option<&Data>) {
         let Some(data) = data else { return };
         self.findings.splits = data.splits.clone();
-        self.findings.columns = data.sources[0].header.columns.clone();
         self.findings.targets = Some(data.targets);
     }
 

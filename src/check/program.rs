@@ -421,8 +421,6 @@ pub(super) fn auto_batches(rows: usize, accumulate: usize, drop_last: bool, mode
 pub struct Findings {
     /// The splits with their rows.
     pub splits: Vec<Split>,
-    /// The columns of the training data, where its file names them.
-    pub columns: Vec<String>,
     /// What the targets are.
     pub targets: Option<TargetType>,
     /// The type of a sample as the model sees it.

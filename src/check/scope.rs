@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Code, Diagnostic};
+use super::{Applicability, Code, Diagnostic};
 use crate::schema::{Given, GivenCall, GivenKind};
 use crate::syntax::ast::{BinaryOp, Call, Expr, ExprKind, Setting, Unit};
 
@@ -128,7 +128,12 @@ impl<'a> Scope<'a> {
                 let message = format!("`{word}` is not a number");
                 let diagnostic = Diagnostic::error(ARITHMETIC, expr.span, message).label("unknown name");
                 match crate::diagnostic::did_you_mean(word, names) {
-                    Some(close) => diagnostic.help(format!("a similar name is `{close}`")),
+                    Some(close) => diagnostic.help(format!("a similar name is `{close}`")).fix(
+                        Applicability::Suggested,
+                        format!("write `{close}`"),
+                        expr.span,
+                        close,
+                    ),
                     None => diagnostic.help(format!("define it: `let {word} = …`")),
                 }
             }

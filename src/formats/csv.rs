@@ -44,6 +44,21 @@ pub fn load(files: &dyn Files, path: &Path, options: &CsvOptions) -> Result<Data
     scan(files, path, options, true)
 }
 
+/// The names in the first line, of which only so much is read as such a line has.
+pub fn column_names(files: &dyn Files, path: &Path) -> Option<Vec<String>> {
+    const LONGEST: usize = 1 << 16;
+    let raw = files.read_prefix(path, LONGEST).ok()?;
+    let text = raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw);
+    let mut reader =
+        ReaderBuilder::new().has_headers(false).flexible(true).delimiter(find_delimiter(text)).from_reader(text);
+    let mut record = ByteRecord::new();
+    reader.read_byte_record(&mut record).ok().filter(|is_there| *is_there)?;
+    let is_whole = raw.len() < LONGEST || text[..].contains(&b'\n');
+    let names: Option<Vec<String>> =
+        record.iter().map(|cell| Some(std::str::from_utf8(cell).ok()?.trim().to_owned())).collect();
+    names.filter(|_| is_whole)
+}
+
 /// Reads all lines; without `numbers`, the features are not read and the samples stay empty.
 fn scan(files: &dyn Files, path: &Path, options: &CsvOptions, numbers: bool) -> Result<Dataset, FormatError> {
     let raw = files.read(path).map_err(|error| FormatError::unreadable(path, error))?;

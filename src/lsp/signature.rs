@@ -1,9 +1,9 @@
 //! The parameters of the call around the cursor.
 
 use gen_lsp_types as lsp;
-use rowan::NodeOrToken;
+use rowan::{NodeOrToken, TextSize};
 
-use super::context::{entry_of_call, is_named, name_text, token_at};
+use super::context::{entry_of_call, is_named, name_text};
 use super::document::Document;
 use super::hover::describe_param;
 use super::names::{Names, params};
@@ -14,7 +14,7 @@ use crate::syntax::{SyntaxKind as K, SyntaxNode};
 pub fn help(document: &Document, offset: usize) -> Option<lsp::SignatureHelp> {
     let root = document.root();
     // What stands before the cursor is inside the parentheses, even if nothing closes them.
-    let before = token_at(&root, offset.saturating_sub(1))?;
+    let before = root.token_at_offset(TextSize::new(offset as u32)).left_biased()?;
     let args = before.parent_ancestors().find(|node| {
         let opens = node.kind() == K::Args && usize::from(node.text_range().start()) < offset;
         let closed = node.last_token().is_some_and(|last| last.kind() == K::CloseParen);

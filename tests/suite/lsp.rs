@@ -461,6 +461,9 @@ fn texts_are_completed_and_explained() {
     let help = client.request("textDocument/signatureHelp", at);
     assert!(help["signatures"][0]["label"].as_str().unwrap().starts_with("conv2d(filters, kernel, "), "{help}");
     assert_eq!(help["activeParameter"], 1);
+    // The parenthesis that has just been typed is enough.
+    let at = client.at(17, 11);
+    assert_eq!(client.request("textDocument/signatureHelp", at)["activeParameter"], 0);
 
     // Paths in strings.
     client.replace(2, &CLEAN.replace("data/iris.csv", "data/"));
