@@ -10,20 +10,24 @@ const UNEXPECTED: Code = Code("E0101");
 const DUPLICATE_ARGUMENT: Code = Code("E0204");
 
 /// Adds hints to diagnostics that have no fix.
-pub(super) fn add_hints(sources: &Sources, declared: &Declarations, diagnostics: &mut [Diagnostic]) {
+pub(super) fn add_hints(sources: &Sources, declared: &Declarations, diagnostics: &mut Vec<Diagnostic>) {
+    let mut commas = Vec::new();
     for diagnostic in diagnostics.iter_mut().filter(|found| found.fixes.is_empty()) {
         let hinted = match diagnostic.code {
             WRONG_ARGUMENT => similar_let(sources, declared, diagnostic)
                 .or_else(|| size_of_input(sources, diagnostic))
                 .or_else(|| decimal_comma(sources, diagnostic)),
             UNEXPECTED => without_parentheses(sources, diagnostic),
-            DUPLICATE_ARGUMENT => decimal_comma(sources, diagnostic),
+            DUPLICATE_ARGUMENT => decimal_comma(sources, diagnostic).inspect(|_| commas.push(diagnostic.span())),
             _ => None,
         };
         if let Some(hinted) = hinted {
             *diagnostic = hinted;
         }
     }
+    // What stands before the comma is no value of its own.
+    let before = |span: Span| commas.iter().any(|after| after.file == span.file && after.start == span.end + 1);
+    diagnostics.retain(|found| found.code != WRONG_ARGUMENT || !before(found.span()));
 }
 
 /// `linear(hiden)`, with a `let hidden`.

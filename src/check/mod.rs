@@ -633,7 +633,9 @@ fn as_call<'a>(
 /// The diagnostic for a section or setting that every pipeline has, unless a misspelt name has been reported for it.
 fn missing(declared: &Declarations, name: &str, help: &str) -> Option<Diagnostic> {
     let close = |setting: &&crate::syntax::ast::Setting| did_you_mean(&setting.name.text, TOP_SETTINGS) == Some(name);
-    if declared.misspelt.contains(&name) || declared.settings.iter().any(|setting| close(&setting)) {
+    if declared.misspelt.contains(&name)
+        || declared.settings.iter().any(|setting| close(&setting) || setting.name.text == name)
+    {
         return None;
     }
     let message = format!("the pipeline has no `{name}`");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::program::{Join, ModelNode, ResolvedSetting, Stage as StageInfo};
 use super::scope::Scope;
-use super::{Code, Diagnostic};
+use super::{Applicability, Code, Diagnostic};
 use crate::library::{self, Cost, Layer, ShapeError, Type};
 use crate::schema::{Count, FromArg, GivenCall, Made, Origin, unknown_item};
 use crate::source::{Sources, Span};
@@ -250,11 +250,16 @@ impl<'a, 'b> ModelChecker<'a, 'b> {
             let Some(label) = self.labels.iter().position(|(name, ..)| name == word) else {
                 let message = format!("there is no label `{word}` before this");
                 let names = self.labels.iter().map(|(name, ..)| name.as_str());
-                let help = match crate::diagnostic::did_you_mean(word, names) {
-                    Some(close) => format!("a similar label is `{close}`"),
-                    None => format!("label a stage above: `{word} = conv2d(8, kernel = 3)`"),
-                };
-                self.diagnostics.push(Diagnostic::error(LABEL, arg.span, message).label("unknown label").help(help));
+                let diagnostic = Diagnostic::error(LABEL, arg.span, message).label("unknown label");
+                self.diagnostics.push(match crate::diagnostic::did_you_mean(word, names) {
+                    Some(close) => diagnostic.help(format!("a similar label is `{close}`")).fix(
+                        Applicability::Suggested,
+                        format!("write `{close}`"),
+                        arg.value.span,
+                        close,
+                    ),
+                    None => diagnostic.help(format!("label a stage above: `{word} = conv2d(8, kernel = 3)`")),
+                });
                 return unknown(flow);
             };
             labels.push(label);

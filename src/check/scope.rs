@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Code, Diagnostic};
-use crate::diagnostic::Applicability;
+use super::{Applicability, Code, Diagnostic};
 use crate::schema::{Given, GivenCall, GivenKind};
 use crate::syntax::ast::{BinaryOp, Call, Expr, ExprKind, Setting, Unit};
 
@@ -129,7 +128,12 @@ impl<'a> Scope<'a> {
                 let message = format!("`{word}` is not a number");
                 let diagnostic = Diagnostic::error(ARITHMETIC, expr.span, message).label("unknown name");
                 match crate::diagnostic::did_you_mean(word, names) {
-                    Some(close) => diagnostic.help(format!("a similar name is `{close}`")),
+                    Some(close) => diagnostic.help(format!("a similar name is `{close}`")).fix(
+                        Applicability::Suggested,
+                        format!("write `{close}`"),
+                        expr.span,
+                        close,
+                    ),
                     None => diagnostic.help(format!("define it: `let {word} = …`")),
                 }
             }
@@ -149,7 +153,17 @@ impl<'a> Scope<'a> {
     ) -> Option<GivenKind> {
         let a = self.evaluate(left, diagnostics)?;
         let b = self.evaluate(right, diagnostics)?;
-        if let Some(diagnostic) = not_arithmetic(whole, op, [&a, &b]) {
+        let is_misspelt = |given: &Given| match &given.kind {
+            GivenKind::Word(word) => {
+                crate::diagnostic::did_you_mean(word, self.lets.iter().map(|binding| binding.name.text.as_str()))
+                    .is_some()
+            }
+            _ => false,
+        };
+        if !is_misspelt(&a)
+            && !is_misspelt(&b)
+            && let Some(diagnostic) = not_arithmetic(whole, op, [&a, &b])
+        {
             diagnostics.push(diagnostic);
             return None;
         }

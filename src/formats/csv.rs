@@ -45,20 +45,20 @@ pub fn load(files: &dyn Files, path: &Path, options: &CsvOptions) -> Result<Data
     scan(files, path, options, true)
 }
 
-/// The names in the first line, if it fits into a few blocks.
-pub fn columns(files: &dyn Files, path: &Path) -> Option<Vec<String>> {
-    let raw = files.read_prefix(path, MAX_FIRST_LINE).ok()?;
+/// The names in the first line, of which only so much is read as such a line has.
+pub fn column_names(files: &dyn Files, path: &Path) -> Option<Vec<String>> {
+    const LONGEST: usize = 1 << 16;
+    let raw = files.read_prefix(path, LONGEST).ok()?;
     let text = raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw);
-    let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-    let line = &text[..end.or((raw.len() < MAX_FIRST_LINE).then_some(text.len()))?];
     let mut reader =
-        ReaderBuilder::new().has_headers(false).flexible(true).delimiter(find_delimiter(line)).from_reader(line);
-    let record = reader.records().next()?.ok()?;
-    Some(record.iter().map(|name| name.trim().to_owned()).collect())
+        ReaderBuilder::new().has_headers(false).flexible(true).delimiter(find_delimiter(text)).from_reader(text);
+    let mut record = ByteRecord::new();
+    reader.read_byte_record(&mut record).ok().filter(|is_there| *is_there)?;
+    let is_whole = raw.len() < LONGEST || text[..].contains(&b'\n');
+    let names: Option<Vec<String>> =
+        record.iter().map(|cell| Some(std::str::from_utf8(cell).ok()?.trim().to_owned())).collect();
+    names.filter(|_| is_whole)
 }
-
-/// Bytes of a first line with names.
-const MAX_FIRST_LINE: usize = 1 << 16;
 
 /// Reads all lines; without `numbers`, the features are not read and the samples stay empty.
 fn scan(files: &dyn Files, path: &Path, options: &CsvOptions, numbers: bool) -> Result<Dataset, FormatError> {

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use gen_lsp_types as lsp;
-use rowan::{NodeOrToken, TextSize};
+use rowan::TextSize;
 
 use super::context::{
-    Slot, describe_word, entry, entry_of_call, is_body, is_named, name_text, of_kind, section_of, slot_of_argument,
-    slot_of_holder, slot_of_value,
+    Slot, child, describe_word, entry, entry_of_call, is_body, is_named, name_text, of_kind, section_of,
+    slot_of_argument, slot_of_holder, slot_of_value,
 };
 use super::document::Document;
 use super::hover::describe_param;
@@ -15,7 +15,7 @@ use super::names::{Names, params};
 use crate::check::lints::LINTS;
 use crate::check::{JOINS, SETTING_SECTIONS, SPLITS, STAGE_SECTIONS, TOP_SETTINGS};
 use crate::explain::page;
-use crate::formats::csv;
+use crate::formats::csv::column_names;
 use crate::formats::files::Disk;
 use crate::library::TargetType;
 use crate::library::reference::Entry;
@@ -261,7 +261,10 @@ impl List<'_> {
             slot.words().into_iter().for_each(|word| self.word(word, lsp::CompletionItemKind::EnumMember));
             slot.entries().into_iter().for_each(|entry| self.entry(entry));
             if let Slot::Param(entry, param) = slot {
-                self.words_of_data(entry.name, param.name, at);
+                match (entry.name, param.name) {
+                    ("csv", "target" | "drop") => self.columns(at),
+                    (item, param) => self.words_of_data(item, param),
+                }
             }
         }
         if matches!(slot, None | Some(Slot::Param(..))) {
@@ -278,21 +281,27 @@ impl List<'_> {
         }
     }
 
-    /// Words that come from the data: splits, columns, what is measured.
-    fn words_of_data(&mut self, item: &str, param: &str, at: Option<&SyntaxNode>) {
-        let mut words: Vec<String> = Vec::new();
-        if (item, param) == ("csv", "target") || (item, param) == ("csv", "drop") {
-            // From the file itself: while a name is being written, the table as a whole has mistakes.
-            let columns = at.and_then(path_of_call).and_then(|path| {
-                let base = self.document.path.parent().unwrap_or(Path::new(""));
-                csv::columns(&Disk, &base.join(path))
-            });
-            words.extend(columns.into_iter().flatten().map(|name| Word(name).show()));
+    /// The columns of the table whose path stands in the call around a node. Its header is read here, since a call that
+    /// is being written is none that has been checked.
+    fn columns(&mut self, at: Option<&SyntaxNode>) {
+        let args = at.into_iter().flat_map(SyntaxNode::ancestors).find(|node| node.kind() == K::Args);
+        let is_path = |arg: &SyntaxNode| !is_named(arg) || name_text(arg) == "path";
+        let Some(value) = args.and_then(|args| child(&args.children().find(is_path)?, K::Expr)) else { return };
+        let text = value.text().to_string();
+        // No file that anyone has is named so that it needs an escape.
+        let path = text.trim().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let Some(path) = path.filter(|path| !path.contains('\\')) else { return };
+        let path = self.document.path.parent().unwrap_or(Path::new("")).join(path);
+        for name in column_names(&Disk, &path).unwrap_or_default() {
+            self.word(&Word(name).show(), lsp::CompletionItemKind::EnumMember);
         }
-        let Some(analysis) = &self.document.analysis else {
-            return words.iter().for_each(|word| self.word(word, lsp::CompletionItemKind::EnumMember));
-        };
+    }
+
+    /// Words that come from the data: splits, what is measured.
+    fn words_of_data(&mut self, item: &str, param: &str) {
+        let Some(analysis) = &self.document.analysis else { return };
         let findings = &analysis.findings;
+        let mut words: Vec<String> = Vec::new();
         match (item, param) {
             ("split", "from") => words.push("train".to_owned()),
             ("patience", "on") => {
@@ -308,16 +317,16 @@ impl List<'_> {
 
     /// Arguments that have not been given, and values of the one that a value without a name would be for.
     fn arguments(&mut self, call: &SyntaxNode, args: &SyntaxNode, at: usize) {
+        if JOINS.contains(&name_text(call).as_str()) {
+            let labels = Names::new(self.document).all()[2].clone();
+            return labels.iter().for_each(|label| self.word(label, lsp::CompletionItemKind::Variable));
+        }
         let before = |arg: &SyntaxNode| usize::from(arg.text_range().start()) < at;
         let others: Vec<SyntaxNode> = args.children().filter(|arg| arg.kind() == K::Arg && !touches(arg, at)).collect();
         let unnamed = others.iter().filter(|arg| before(arg) && !is_named(arg)).count();
         let only_unnamed = others.iter().filter(|arg| before(arg)).all(|arg| !is_named(arg));
         if only_unnamed {
             self.values(slot_of_argument(call, None, Some(unnamed)), Some(args));
-        }
-        if JOINS.contains(&name_text(call).as_str()) {
-            let labels = Names::new(self.document).all()[2].clone();
-            return labels.iter().for_each(|label| self.word(label, lsp::CompletionItemKind::Variable));
         }
         let Some(entry) = entry_of_call(call) else { return };
         let given: Vec<String> = others.iter().filter(|arg| is_named(arg)).map(name_text).collect();
@@ -351,16 +360,6 @@ impl List<'_> {
             self.push(&text, kind, &text.replace('$', "\\$").replace('}', "\\}"), &text, About::default());
         }
     }
-}
-
-/// The text that the call around a node is given first.
-fn path_of_call(node: &SyntaxNode) -> Option<String> {
-    let call = node.ancestors().find(|node| node.kind() == K::Call)?;
-    let tokens = call.descendants_with_tokens().filter_map(NodeOrToken::into_token);
-    let text = tokens.into_iter().find(|token| token.kind() == K::String)?;
-    // A path with escapes is completed elsewhere, but its columns are not.
-    let inner = text.text().strip_prefix('"')?.strip_suffix('"')?;
-    (!inner.contains('\\')).then(|| inner.to_owned())
 }
 
 /// What is shown beside an item.
@@ -438,7 +437,7 @@ mod tests {
         check_offers("data { normalize = |", &["auto", "none", "given"], &[]);
         check_offers("data { train = |", &["csv", "idx", "split"], &["given"]);
         check_offers("block a(n) { linear(|", &["n"], &[]);
-        check_offers("model { x = linear(1)\n add(|", &["x"], &["linear"]);
+        check_offers("let width = 3\nmodel { x = linear(1)\n add(|", &["x"], &["linear", "width", "classes"]);
         check_offers("model { branch { { relu } } join |", &["concat", "add"], &["use"]);
         check_offers("allow(|", &["no_warmup"], &["conv2d"]);
         check_offers("allow(no_warmup, |)", &["no_effect"], &["no_warmup"]);
@@ -447,6 +446,18 @@ mod tests {
         for text in ["# |", "x = \"a\"|", "loss = mse |", "block a(|"] {
             assert_eq!(offered(text), [], "{text}");
         }
+    }
+
+    #[test]
+    fn columns_are_those_of_the_table_that_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t.csv"), "a;b c;label\n1;2;0\n").unwrap();
+        let path = folder.path().join("t.csv").display().to_string();
+        let all = ["a", "\"b c\"", "label"];
+        check_offers(&format!("data {{ train = csv(\"{path}\", target = |"), &all, &["relu"]);
+        check_offers(&format!("data {{ train = csv(\"{path}\", target = la|) }}"), &all, &[]);
+        check_offers(&format!("data {{ train = csv(target = label, drop = [a, |], path = \"{path}\") }}"), &all, &[]);
+        check_offers("data { train = csv(\"none.csv\", target = |", &["auto"], &["a"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is said about texts, for the client.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use gen_lsp_types as lsp;
 
@@ -14,7 +15,7 @@ use crate::source::Span;
 const MISSING: &str = "E0209";
 
 /// The version of a text, if it is open, and what is said about it.
-type Said = (Option<i32>, Vec<lsp::Diagnostic>);
+pub type Said = (Option<i32>, Vec<lsp::Diagnostic>);
 
 /// What is said about each file, by its address: open texts, and files that they include.
 pub fn by_file(documents: &BTreeMap<String, Document>) -> BTreeMap<String, Said> {
@@ -47,6 +48,24 @@ pub fn by_file(documents: &BTreeMap<String, Document>) -> BTreeMap<String, Said>
         all.remove(&document.uri.0);
     }
     all
+}
+
+/// What is said about a file, for a client that asks; only that it is the same, where the client has it already.
+pub fn report(
+    documents: &BTreeMap<String, Document>,
+    uri: &str,
+    previous: Option<&str>,
+) -> lsp::DocumentDiagnosticReport {
+    let (_, items) = by_file(documents).remove(uri).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    items.hash(&mut hasher);
+    let result_id = format!("{:016x}", hasher.finish());
+    if previous == Some(&result_id) {
+        let unchanged = lsp::UnchangedDocumentDiagnosticReport { result_id };
+        return lsp::RelatedUnchangedDocumentDiagnosticReport::new(None, unchanged).into();
+    }
+    let full = lsp::FullDocumentDiagnosticReport { result_id: Some(result_id), items };
+    lsp::RelatedFullDocumentDiagnosticReport::new(None, full).into()
 }
 
 /// The address of a file of an analysis.

@@ -46,7 +46,7 @@ pub fn serve(connection: Connection) -> Result<Ended, String> {
         serde_json::from_value(params).map_err(|error| format!("`initialize` cannot be read: {error}"))?;
     let client = Client::new(&params.capabilities);
     let result = lsp::InitializeResult {
-        capabilities: capabilities(client.encoding),
+        capabilities: capabilities(&client),
         server_info: Some(lsp::ServerInfo {
             name: "nnoptc".to_owned(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -74,6 +74,19 @@ struct Client {
     snippets: bool,
     refreshes_hints: bool,
     refreshes_lenses: bool,
+    diagnostics: Delivery,
+}
+
+/// How diagnostics of open texts reach the client; a client that got them in both ways would show them twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    /// Sent when they are known; the client does not know of another way.
+    Pushed,
+    /// Sent when they are known; the client could ask but not be told to ask again, which data read in the background
+    /// and included files need.
+    OnlyPushed,
+    /// Asked for by the client.
+    Pulled,
 }
 
 impl Client {
@@ -86,17 +99,25 @@ impl Client {
         let workspace = capabilities.workspace.as_ref();
         let hints = workspace.and_then(|workspace| workspace.inlay_hint.as_ref());
         let lenses = workspace.and_then(|workspace| workspace.code_lens.as_ref());
+        let pulls = capabilities.text_document.as_ref().is_some_and(|text| text.diagnostic.is_some());
+        let diagnostics = workspace.and_then(|workspace| workspace.diagnostics.as_ref());
+        let refreshes_diagnostics = diagnostics.and_then(|diagnostics| diagnostics.refresh_support).unwrap_or(false);
         Client {
             encoding: if utf8 { Encoding::Utf8 } else { Encoding::Utf16 },
             snippets: item.and_then(|item| item.snippet_support).unwrap_or(false),
             refreshes_hints: hints.and_then(|hints| hints.refresh_support).unwrap_or(false),
             refreshes_lenses: lenses.and_then(|lenses| lenses.refresh_support).unwrap_or(false),
+            diagnostics: match (pulls, refreshes_diagnostics) {
+                (false, _) => Delivery::Pushed,
+                (true, false) => Delivery::OnlyPushed,
+                (true, true) => Delivery::Pulled,
+            },
         }
     }
 }
 
-fn capabilities(encoding: Encoding) -> lsp::ServerCapabilities {
-    let encoding = match encoding {
+fn capabilities(client: &Client) -> lsp::ServerCapabilities {
+    let encoding = match client.encoding {
         Encoding::Utf8 => lsp::PositionEncodingKind::UTF8,
         Encoding::Utf16 => lsp::PositionEncodingKind::UTF16,
     };
@@ -138,6 +159,12 @@ fn capabilities(encoding: Encoding) -> lsp::ServerCapabilities {
                 ..Default::default()
             },
         )),
+        diagnostic_provider: (client.diagnostics != Delivery::OnlyPushed).then(|| {
+            lsp::DiagnosticProvider::DiagnosticOptions(lsp::DiagnosticOptions {
+                inter_file_dependencies: true,
+                ..Default::default()
+            })
+        }),
         inlay_hint_provider: Some(lsp::InlayHintProvider::Bool(true)),
         ..Default::default()
     }
@@ -242,9 +269,10 @@ impl Server {
                 self.with::<lsp::DidCloseTextDocumentParams>(&method, params, |server, params| {
                     let uri = params.text_document.uri.0;
                     server.drop_waiting(&uri);
-                    server.documents.remove(&uri);
                     server.memory.remove(&uri);
-                    server.publish();
+                    server.publish_after(|documents| {
+                        documents.remove(&uri);
+                    });
                 });
             }
             // Whatever else changed, texts that include it or read it are checked again.
@@ -288,12 +316,14 @@ impl Server {
     fn event(&mut self, event: Event) {
         match event {
             Event::Checked { uri, analysis } => {
-                let Some(document) = self.documents.get_mut(&uri) else { return };
-                if analysis.version != document.version {
+                if self.documents.get(&uri).is_none_or(|document| document.version != analysis.version) {
                     return;
                 }
-                document.analysis = Some(Arc::from(analysis));
-                self.publish();
+                self.publish_after(|documents| {
+                    if let Some(document) = documents.get_mut(&uri) {
+                        document.analysis = Some(Arc::from(analysis));
+                    }
+                });
                 self.answer_waiting(&uri);
             }
             Event::HeadersRead { uri } => {
@@ -336,9 +366,28 @@ impl Server {
         self.send(Request { id, method: String::from(R::METHOD), params: serde_json::Value::Null });
     }
 
-    /// Sends what is said of every file, and that nothing is said of files of which something was.
-    fn publish(&mut self) {
-        let all = diagnostics::by_file(&self.documents);
+    /// Changes what is known, and sees to it that the client learns what is said then.
+    fn publish_after(&mut self, change: impl FnOnce(&mut BTreeMap<String, Document>)) {
+        if self.client.diagnostics != Delivery::Pulled {
+            change(&mut self.documents);
+            return self.publish(diagnostics::by_file(&self.documents));
+        }
+        let before = diagnostics::by_file(&self.documents);
+        change(&mut self.documents);
+        let mut after = diagnostics::by_file(&self.documents);
+        // For a text that was not known before, the client asks by itself.
+        let is_other = |(uri, said): (&String, &diagnostics::Said)| after.get(uri).is_some_and(|now| now != said);
+        let is_outdated = before.iter().any(is_other);
+        // Nobody asks for files that are not open.
+        after.retain(|uri, _| !self.documents.contains_key(uri));
+        self.publish(after);
+        if is_outdated {
+            self.ask::<lsp::DiagnosticRefreshRequest>();
+        }
+    }
+
+    /// Sends what is said of files, and that nothing is said of files of which something was.
+    fn publish(&mut self, all: BTreeMap<String, diagnostics::Said>) {
         // Of a text that is being checked, what was said stands until then.
         let is_checked = |uri: &String| self.documents.get(uri).is_none_or(|document| document.current().is_some());
         let (done, pending): (Vec<String>, Vec<String>) =
@@ -362,7 +411,17 @@ impl Server {
 
     fn refuse(&self, waiting: Vec<Waiting>, code: ErrorCode, message: &str) {
         for Waiting { request, .. } in waiting {
-            self.send(Response::new_err(request.id, code as i32, message.to_owned()));
+            let mut response = Response::new_err(request.id, code as i32, message.to_owned());
+            if let Err(error) = &mut response.response_result
+                && matches!(code, ErrorCode::ContentModified)
+                && request.method == "textDocument/diagnostic"
+            {
+                // The protocol's own way to say so; the client asks again.
+                error.code = ErrorCode::ServerCancelled as i32;
+                let again = lsp::DiagnosticServerCancellationData { retrigger_request: true };
+                error.data = serde_json::to_value(again).ok();
+            }
+            self.send(response);
         }
     }
 
@@ -382,8 +441,9 @@ impl Server {
                 | Method::TextDocumentCodeAction
                 | Method::TextDocumentCodeLens
                 | Method::TextDocumentCompletion
+                | Method::TextDocumentDiagnostic
         );
-        let uri = request.params["textDocument"]["uri"].as_str().unwrap_or("").to_owned();
+        let uri = uri_of_request(&request).to_owned();
         match self.documents.get(&uri) {
             Some(document) if waits && document.current().is_none() && !document.is_failed => {
                 let version = document.version;
@@ -416,6 +476,14 @@ impl Server {
                 let document = self.document(&at.text_document)?;
                 let items = completion::complete(document, document.offset(at.position), self.client.snippets);
                 Some(lsp::CompletionResponse::CompletionItemList(items))
+            }),
+            Method::TextDocumentDiagnostic if self.is_failed(&request) => {
+                // What was said before stands.
+                Response::new_err(request.id, ErrorCode::RequestFailed as i32, "the check failed".to_owned())
+            }
+            Method::TextDocumentDiagnostic => self.reply::<lsp::DocumentDiagnosticRequest>(request, |params| {
+                let uri = &params.text_document.uri.0;
+                diagnostics::report(&self.documents, uri, params.previous_result_id.as_deref())
             }),
             Method::TextDocumentSignatureHelp => self.reply::<lsp::SignatureHelpRequest>(request, |params| {
                 let at = params.text_document_position_params;
@@ -502,6 +570,11 @@ impl Server {
         }
     }
 
+    /// Whether checking the text that a request is about ended in a panic.
+    fn is_failed(&self, request: &Request) -> bool {
+        self.documents.get(uri_of_request(request)).is_some_and(|document| document.is_failed)
+    }
+
     fn document(&self, identifier: &lsp::TextDocumentIdentifier) -> Option<&Document> {
         self.documents.get(&identifier.uri.0)
     }
@@ -520,6 +593,11 @@ impl Server {
             Err(error) => Response::new_err(request.id, ErrorCode::InvalidParams as i32, error.to_string()),
         }
     }
+}
+
+/// The address of the text that a request is about.
+fn uri_of_request(request: &Request) -> &str {
+    request.params["textDocument"]["uri"].as_str().unwrap_or("")
 }
 
 /// The address of a path of an analysis: the client's own where the text is open.

@@ -165,6 +165,31 @@ fn every_mistake_is_said_in_these_words() {
             &[],
         ),
     );
+    // What beginners write, and those who come from other programs.
+    for (title, from, to) in [
+        ("another name", "linear(classes)", "dense(64) -> linear(classes)"),
+        ("another spelling", "relu", "ReLU()"),
+        ("size of the input", "linear(classes)", "linear(in_features = 64, out_features = 3)"),
+        ("size of the input, unnamed", "linear(classes)", "linear(784, 3)"),
+        ("an argument's other name", "adam(lr = 1e-3)", "adam(learning_rate = 1e-3)"),
+        ("decimal comma", "lr = 1e-3", "lr = 0,1"),
+        ("no parentheses", "conv2d(4, kernel = 3)", "linear 64"),
+        ("quotes", "adam(lr = 1e-3)", "\"adam\""),
+        ("hyphen", "cross_entropy", "cross-entropy"),
+        ("path", "idx(\"train\")", "idx(data/train)"),
+        ("similar file", "idx(\"train\")", "csv(\"train-labels-idx1-ubyt\")"),
+        ("exponent", "epochs = 2", "epochs = 1e1"),
+        ("too many", "batch  = 4", "batch  = 5000000000"),
+        ("setting of the optimizer", "loss      =", "lr = 0.1\nloss      ="),
+        ("setting of train", "loss      =", "epochs = 3\nloss      ="),
+        ("a section as a setting", "model {", "model = {"),
+        ("a section with a colon", "train {\n    epochs = 2\n    batch  = 4\n}", "train:\n    steps = 2"),
+        ("a similar name", "model {", "let hidden = 64\nmodel {\n    relu -> linear(hiden)"),
+        ("commas at the ends of lines", "normalize = auto", "normalize = true,"),
+        ("another loss", "cross_entropy", "mae"),
+    ] {
+        show(title, said(&with(from, to), files(), &[]));
+    }
     show("label", said(&with("linear(classes)", "use(stem) -> linear(classes)"), files(), &[]));
     show(
         "residual",

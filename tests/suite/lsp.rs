@@ -13,20 +13,36 @@ use serde_json::{Value, json};
 /// The longest that any answer may take, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Client {
+/// A client of a server of its own.
+pub struct Client {
     server: Child,
     stdin: Option<ChildStdin>,
     messages: Receiver<Message>,
     /// Notifications that nobody has asked for yet.
     notifications: VecDeque<Notification>,
+    /// What the server has asked of the client.
+    asked: Vec<String>,
     next_id: i32,
-    uri: String,
+    /// The address of the text.
+    pub uri: String,
     capabilities: Value,
 }
 
 impl Client {
+    /// Starts a server for a text in this folder, for a client that is told what there is to say.
+    pub fn start(folder: &Path, encodings: &[&str]) -> Client {
+        Client::start_with(
+            folder,
+            &json!({
+                "general": { "positionEncodings": encodings },
+                "workspace": { "inlayHint": { "refreshSupport": true }, "codeLens": { "refreshSupport": true } },
+                "textDocument": { "completion": { "completionItem": { "snippetSupport": true } } },
+            }),
+        )
+    }
+
     /// Starts a server for a text in this folder, and says what the client can do.
-    fn start(folder: &Path, encodings: &[&str]) -> Client {
+    fn start_with(folder: &Path, capabilities: &Value) -> Client {
         let mut server = Command::new(env!("CARGO_BIN_EXE_nnoptc"))
             .args(["lsp", "--stdio"])
             .stdin(Stdio::piped())
@@ -44,13 +60,9 @@ impl Client {
         });
         let stdin = server.stdin.take();
         let uri = format!("file://{}/a.nnopt", folder.display());
-        let notifications = VecDeque::new();
-        let mut client = Client { server, stdin, messages, notifications, next_id: 0, uri, capabilities: Value::Null };
-        let capabilities = json!({
-            "general": { "positionEncodings": encodings },
-            "workspace": { "inlayHint": { "refreshSupport": true }, "codeLens": { "refreshSupport": true } },
-            "textDocument": { "completion": { "completionItem": { "snippetSupport": true } } },
-        });
+        let (notifications, asked) = (VecDeque::new(), Vec::new());
+        let mut client =
+            Client { server, stdin, messages, notifications, asked, next_id: 0, uri, capabilities: Value::Null };
         let params = json!({ "processId": null, "rootUri": null, "capabilities": capabilities });
         client.capabilities = client.request("initialize", params)["capabilities"].clone();
         client.notify("initialized", json!({}));
@@ -63,12 +75,17 @@ impl Client {
         stdin.flush().unwrap();
     }
 
-    fn notify(&mut self, method: &str, params: Value) {
+    pub fn notify(&mut self, method: &str, params: Value) {
         self.send(Notification { method: method.to_owned(), params });
     }
 
     fn receive(&mut self) -> Message {
         self.messages.recv_timeout(PATIENCE).expect("the server answers in time")
+    }
+
+    fn grant(&mut self, request: Request) {
+        self.send(Response::new_ok(request.id, Value::Null));
+        self.asked.push(request.method);
     }
 
     /// The answer to a request: its result, or its error's message.
@@ -82,46 +99,64 @@ impl Client {
                     return response.response_result.map_err(|error| error.message);
                 }
                 Message::Notification(notification) => self.notifications.push_back(notification),
-                Message::Request(request) => self.send(Response::new_ok(request.id, Value::Null)),
+                Message::Request(request) => self.grant(request),
                 Message::Response(response) => panic!("an answer to nothing: {response:?}"),
             }
         }
     }
 
+    /// The result of a request.
     #[track_caller]
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    pub fn request(&mut self, method: &str, params: Value) -> Value {
         self.ask(method, params).unwrap()
     }
 
-    /// The diagnostics of a version of the text, once they are sent.
-    fn diagnostics(&mut self, version: i32) -> Vec<Value> {
+    /// The next diagnostics that are sent, of any text.
+    pub fn published(&mut self) -> Value {
         loop {
             let notification = match self.notifications.pop_front() {
                 Some(notification) => notification,
                 None => match self.receive() {
                     Message::Notification(notification) => notification,
                     Message::Request(request) => {
-                        self.send(Response::new_ok(request.id, Value::Null));
+                        self.grant(request);
                         continue;
                     }
                     Message::Response(response) => panic!("an answer to nothing: {response:?}"),
                 },
             };
-            let params = &notification.params;
-            assert_ne!(notification.method, "window/logMessage", "{params}");
-            if notification.method == "textDocument/publishDiagnostics"
-                && params["uri"] == self.uri.as_str()
-                && params["version"] == version
-            {
+            assert_ne!(notification.method, "window/logMessage", "{}", notification.params);
+            if notification.method == "textDocument/publishDiagnostics" {
+                return notification.params;
+            }
+        }
+    }
+
+    /// The diagnostics of a version of the text, once they are sent.
+    fn diagnostics(&mut self, version: i32) -> Vec<Value> {
+        loop {
+            let params = self.published();
+            if params["uri"] == self.uri.as_str() && params["version"] == version {
                 return params["diagnostics"].as_array().unwrap().clone();
             }
         }
     }
 
     fn open(&mut self, text: &str) -> Vec<Value> {
+        self.open_silently(text);
+        self.diagnostics(1)
+    }
+
+    /// Opens a text without waiting for anything.
+    pub fn open_silently(&mut self, text: &str) {
         let document = json!({ "uri": self.uri, "languageId": "nnopt", "version": 1, "text": text });
         self.notify("textDocument/didOpen", json!({ "textDocument": document }));
-        self.diagnostics(1)
+    }
+
+    /// The report on the text, for a client that had the one with this number before.
+    fn pull(&mut self, previous: &Value) -> Value {
+        let params = json!({ "textDocument": { "uri": self.uri }, "previousResultId": previous });
+        self.request("textDocument/diagnostic", params)
     }
 
     /// Replaces a range; the diagnostics of the text after that.
@@ -148,7 +183,7 @@ impl Client {
         json!({ "textDocument": { "uri": self.uri } })
     }
 
-    fn end(mut self) {
+    pub fn end(mut self) {
         assert_eq!(self.request("shutdown", Value::Null), Value::Null);
         self.notify("exit", Value::Null);
         assert_eq!(self.server.wait().unwrap().code(), Some(0));
@@ -236,6 +271,88 @@ fn mistakes_are_shown_and_mended() {
 
     assert_eq!(client.change(2, range((5, 29), (5, 35)), "dropout").len(), 1);
     assert_eq!(client.change(3, range((23, 15), (23, 16)), "="), [] as [Value; 0]);
+    client.end();
+}
+
+/// A client that asks for diagnostics and can be told to ask again.
+fn start_pulling(folder: &Path) -> Client {
+    Client::start_with(
+        folder,
+        &json!({ "workspace": { "diagnostics": { "refreshSupport": true } }, "textDocument": { "diagnostic": {} } }),
+    )
+}
+
+#[test]
+fn diagnostics_asked_for_are_those_that_are_sent() {
+    let folder = folder();
+    // The last is known only with the data: it has 150 rows.
+    let text = CLEAN.replace("dropout(rate)", "droput(rate)").replace("epochs = 3", "epochs = 3\n    batch = 400");
+    let mended = text.replace("droput", "dropout");
+    let mut pushed = Client::start(folder.path(), &[]);
+    pushed.open(&text);
+    let mut sent = pushed.replace(2, &mended);
+    while sent.is_empty() {
+        sent = pushed.diagnostics(2);
+    }
+    assert_eq!(sent[0]["code"], "E0403", "{sent:?}");
+
+    let mut pulling = start_pulling(folder.path());
+    let provider = json!({ "interFileDependencies": true, "workspaceDiagnostics": false });
+    assert_eq!(pulling.capabilities["diagnosticProvider"], provider);
+    pulling.open_silently(&text);
+    let first = pulling.pull(&Value::Null);
+    assert_eq!((&first["kind"], &first["items"][0]["code"]), (&json!("full"), &json!("E0202")), "{first}");
+    let document = json!({ "uri": pulling.uri, "version": 2 });
+    let changes = json!([{ "text": mended }]);
+    pulling.notify("textDocument/didChange", json!({ "textDocument": document, "contentChanges": changes }));
+    let known = eventually(|| {
+        let known = pulling.pull(&first["resultId"]);
+        (known["items"] == json!(sent)).then_some(known)
+    });
+    let unchanged = json!({ "kind": "unchanged", "resultId": known["resultId"] });
+    assert_eq!(pulling.pull(&known["resultId"]), unchanged);
+    assert!(pulling.notifications.is_empty(), "shown twice: {:?}", pulling.notifications);
+    // A client that is sent everything may ask as well.
+    assert_eq!(pushed.pull(&known["resultId"]), unchanged);
+    pushed.end();
+    pulling.end();
+
+    // One that cannot be told to ask again is sent everything, and is not led to ask.
+    let one_way = Client::start_with(folder.path(), &json!({ "textDocument": { "diagnostic": {} } }));
+    assert_eq!(one_way.capabilities["diagnosticProvider"], Value::Null);
+    one_way.end();
+}
+
+#[test]
+fn clients_ask_again_when_something_else_changes_what_is_said() {
+    let folder = folder();
+    std::fs::write(folder.path().join("parts.nnopt"), "block part(units) { linaer(units) }\n").unwrap();
+    let text = "include \"parts.nnopt\"\ndata { train = csv(\"data/iris.csv\", target = species) }\n\
+                model { part(3) }\nloss = cross_entropy\noptimizer = adam\ntrain {\n    epochs = 3\n    batch = 400\n}\n";
+    let mut client = start_pulling(folder.path());
+    client.open_silently(text);
+    eventually(|| client.pull(&Value::Null)["items"].to_string().contains("E0403").then_some(()));
+    assert!(client.asked.contains(&"workspace/diagnostic/refresh".to_owned()), "{:?}", client.asked);
+
+    // Of a file that is not open everything is sent; once it is open, nothing.
+    let other = client.uri.replace("a.nnopt", "parts.nnopt");
+    let said = client.notifications.pop_front().unwrap().params;
+    assert_eq!((&said["uri"], &said["diagnostics"][0]["code"]), (&json!(other), &json!("E0202")));
+    let main = std::mem::replace(&mut client.uri, other.clone());
+    client.open_silently("block part(units) { linaer(units) }\n");
+    let open = client.pull(&Value::Null);
+    assert_eq!(open["items"][0]["code"], "E0202", "{open}");
+    let last = client.notifications.pop_back().unwrap().params;
+    assert_eq!(last, json!({ "uri": other, "diagnostics": [] }));
+
+    // Closed again, it is sent again.
+    client.notify("textDocument/didClose", json!({ "textDocument": { "uri": other } }));
+    client.uri = main;
+    eventually(|| {
+        let sent = client.notifications.back().is_some_and(|sent| sent.params["diagnostics"][0]["code"] == "E0202");
+        client.pull(&Value::Null);
+        sent.then_some(())
+    });
     client.end();
 }
 

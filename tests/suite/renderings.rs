@@ -1,17 +1,21 @@
 //! One sample of every diagnostic, in every rendering, against frozen texts and schemas.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use nnoptc::check::advice::{Record, advise};
 use nnoptc::check::{Compilation, Request, compile};
+use nnoptc::diagnostic::Diagnostic;
 use nnoptc::explain::PAGES;
 use nnoptc::formats::Memory;
+use nnoptc::formats::files::{Disk, Files};
+use nnoptc::formats::run_folder::{COMMAND, METRICS, PIPELINE};
 use nnoptc::report::diagnostics::{Format, render};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::diagnostics::{GOOD, files, with};
+use crate::lsp::Client;
 
 /// A pipeline that shows a code, with its files and overrides.
 struct Sample {
@@ -47,7 +51,7 @@ fn samples() -> Vec<Sample> {
     data.insert("odd.csv", table("a,b,c,d,y", 21, |row| format!("{},1,0,{},{}", row % 3, row % 2, row % 2)));
     data.insert("deep.nnopt", "include \"deep.nnopt\"\n");
     for kind in ["images-idx3", "labels-idx1"] {
-        let bytes = nnoptc::formats::files::Files::read(&data, PathBuf::from(format!("train-{kind}-ubyte")).as_path());
+        let bytes = data.read(Path::new(&format!("train-{kind}-ubyte")));
         data.insert(format!("mnist-{kind}-ubyte"), bytes.unwrap().to_vec());
     }
     let mut samples = Vec::new();
@@ -291,15 +295,104 @@ fn every_diagnostic_in_every_rendering() {
             };
             writeln!(out, "== {}\n{text}", sample.code).unwrap();
         }
-        let path = crate::training::repository(&format!("tests/golden/renderings/{format:?}.txt").to_lowercase());
-        if std::env::var_os("NNOPTC_BLESS").is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &out).unwrap();
-        }
-        let wanted = std::fs::read_to_string(&path).unwrap();
-        for (found, wanted) in out.split("== ").zip(wanted.split("== ")) {
-            assert_eq!(found, wanted);
-        }
-        assert_eq!(out, wanted);
+        check_frozen(&format!("{format:?}").to_lowercase(), &out);
     }
+}
+
+#[track_caller]
+fn check_frozen(name: &str, out: &str) {
+    let path = crate::training::repository(&format!("tests/golden/renderings/{name}.txt"));
+    if std::env::var_os("NNOPTC_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, out).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap();
+    for (found, wanted) in out.split("== ").zip(wanted.split("== ")) {
+        assert_eq!(found, wanted);
+    }
+    assert_eq!(out, wanted);
+}
+
+/// A sample and all its files on the disk, with the run that its advice is about.
+fn lay(sample: &Sample, folder: &Path) {
+    let file = folder.join("a.nnopt");
+    for path in sample.files.list(Path::new("")).unwrap() {
+        std::fs::write(folder.join(&path), &*sample.files.read(&path).unwrap()).unwrap();
+    }
+    std::fs::write(&file, &sample.source).unwrap();
+    if let Some(figures) = &sample.figures {
+        let run = folder.join("runs/a");
+        std::fs::create_dir_all(&run).unwrap();
+        std::fs::write(run.join(PIPELINE), &sample.source).unwrap();
+        std::fs::write(run.join(METRICS), figures).unwrap();
+        std::fs::write(run.join(COMMAND), json!({ "file": file, "sets": [], "profile": null }).to_string()).unwrap();
+    }
+}
+
+/// What an editor shows of a diagnostic: everything but the excerpt.
+fn shown(diagnostic: &Diagnostic) -> String {
+    let mut text = diagnostic.message.clone();
+    let label = Some(&diagnostic.labels[0].text).filter(|label| !label.is_empty());
+    label.into_iter().for_each(|label| text += &format!("\n{label}"));
+    diagnostic.notes.iter().for_each(|note| text += &format!("\nnote: {note}"));
+    diagnostic.help.iter().for_each(|help| text += &format!("\nhelp: {help}"));
+    text
+}
+
+/// What the language server publishes of every sample, and the actions that it offers for it.
+#[test]
+fn every_diagnostic_in_an_editor() {
+    let root = tempfile::tempdir().unwrap();
+    let mut client = Client::start(root.path(), &["utf-16"]);
+    let mut out = String::new();
+    // Overrides are given to commands; no editor has them.
+    for (index, sample) in samples().iter().enumerate().filter(|(_, sample)| sample.sets.is_empty()) {
+        let folder = root.path().join(index.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        lay(sample, &folder);
+
+        // What is to be shown once the data has been read, which the server does in the background.
+        let request = Request { path: folder.join("a.nnopt"), ..Request::default() };
+        let mut compilation = compile(&request, &Disk).unwrap();
+        if let Some(figures) = &sample.figures {
+            let record = Record::read(figures, None).unwrap();
+            let advice = advise(compilation.program.as_ref().unwrap(), &compilation.sources, &record);
+            let run = folder.join("runs/a");
+            compilation
+                .diagnostics
+                .extend(advice.into_iter().map(|said| said.note(format!("from the run `{}`", run.display()))));
+        }
+        let wanted: BTreeSet<String> = compilation.diagnostics.iter().map(shown).collect();
+
+        let address = format!("file://{}/", folder.display());
+        client.uri = format!("{address}a.nnopt");
+        client.open_silently(&sample.source);
+        let mut published: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        let message = |said: &Value| said["message"].as_str().unwrap().to_owned();
+        while published.values().flatten().map(message).collect::<BTreeSet<_>>() != wanted {
+            let mut params = client.published();
+            let uri = params["uri"].as_str().unwrap().to_owned();
+            if let Some(file) = uri.strip_prefix(&address) {
+                published.insert(file.to_owned(), params["diagnostics"].take().as_array().unwrap().clone());
+            }
+        }
+        let mut text = String::new();
+        for (file, said) in &published {
+            said.iter().for_each(|said| writeln!(text, "{file} {said}").unwrap());
+        }
+        let everything = json!({ "start": { "line": 0, "character": 0 }, "end": { "line": u32::MAX, "character": 0 } });
+        let document = json!({ "uri": client.uri });
+        let params = json!({ "textDocument": document, "range": everything, "context": { "diagnostics": [] } });
+        for mut action in client.request("textDocument/codeAction", params).as_array().unwrap().clone() {
+            // It stands above.
+            action.as_object_mut().unwrap().remove("diagnostics");
+            writeln!(text, "action {action}").unwrap();
+        }
+        client.notify("textDocument/didClose", json!({ "textDocument": document }));
+        // Where the samples lie is another place each time.
+        let text = text.replace(&address, "file:///").replace(&format!("{}/", folder.display()), "/");
+        writeln!(out, "== {}\n{text}", sample.code).unwrap();
+    }
+    client.end();
+    check_frozen("lsp", &out);
 }

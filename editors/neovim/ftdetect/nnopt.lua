@@ -1,9 +1,7 @@
-vim.filetype.add({ extension = { nnopt = "nnopt" } })
-vim.api.nvim_create_autocmd("FileType", {
-  pattern = "nnopt",
+-- An autocommand, because older versions ask for `vim.filetype` to be turned on first.
+vim.api.nvim_create_autocmd({ "BufRead", "BufNewFile" }, {
+  pattern = "*.nnopt",
   callback = function()
-    vim.bo.commentstring = "# %s"
-    vim.bo.shiftwidth = 4
-    vim.bo.expandtab = true
+    vim.bo.filetype = "nnopt"
   end,
 })

@@ -1,4 +1,4 @@
--- Neovim 0.11 and later: copy to ~/.config/nvim/lsp/ and call vim.lsp.enable("nnoptc").
+-- How Neovim starts and finds the server; plugin/nnoptc.lua turns it on.
 return {
   cmd = { "nnoptc", "lsp" },
   filetypes = { "nnopt" },
