@@ -81,7 +81,7 @@ fn without_parentheses(sources: &Sources, found: &Diagnostic) -> Option<Diagnost
     let before = text[..span.start as usize].trim_end_matches([' ', '\t']);
     let is_value = |text: &str| text.starts_with(|c: char| c.is_ascii_digit() || c == '"');
     let name_ends = before.ends_with(|c: char| c.is_alphanumeric() || c == '_') && before.len() < span.start as usize;
-    let name = &before[before.rfind(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(0, |at| at + 1)..];
+    let name = &before[before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').len()..];
     if !name_ends || !is_value(sources.text(span)) || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }

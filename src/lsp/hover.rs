@@ -66,7 +66,7 @@ fn describe_path(token: &SyntaxToken, parent: &SyntaxNode, findings: Option<&Fin
         K::Call => {
             let facts = facts_of_stage(findings, parent);
             match entry_of_call(parent) {
-                Some(entry) => Some(join([Some(entry.markdown()), facts])),
+                Some(entry) => Some(with_facts(&entry.markdown(), facts)),
                 None => plain().map(|text| join([Some(text), facts])),
             }
         }
@@ -92,6 +92,18 @@ fn describe_path(token: &SyntaxToken, parent: &SyntaxNode, findings: Option<&Fin
             }
         }
         _ => plain(),
+    }
+}
+
+/// What is known here stands right behind the signature, where it is seen without scrolling.
+fn with_facts(markdown: &str, facts: Option<String>) -> String {
+    const END: &str = "\n```\n";
+    match (facts, markdown.find(END)) {
+        (Some(facts), Some(at)) => {
+            let (signature, rest) = markdown.split_at(at + END.len());
+            format!("{signature}\n{facts}\n{rest}")
+        }
+        (facts, _) => join([Some(markdown.to_owned()), facts]),
     }
 }
 

@@ -224,6 +224,19 @@ fn grammars_and_tables_know_the_same_words() {
     let units = unit_names().filter(|unit| *unit != "%");
     assert_eq!(quoted(&tree_sitter, '\''), own(KEYWORDS.into_iter().chain(sections()).chain(units).collect()));
 
+    // What TextMate is told in lists of words, and all that it should know.
+    let textmate = std::fs::read_to_string(editors().join("vscode/syntaxes/nnopt.tmLanguage.json")).unwrap();
+    let lists = textmate.split("(?:").skip(1).filter_map(|rest| rest.split(')').next());
+    let is_list = |list: &&str| list.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '|'));
+    let told: BTreeSet<String> = lists.filter(is_list).flat_map(|list| list.split('|')).map(str::to_owned).collect();
+    let units = unit_names().filter(|unit| *unit != "%");
+    let of_language = KEYWORDS.into_iter().chain(sections()).chain(units).chain(items()).chain(words());
+    let all: BTreeSet<String> = of_language.map(str::to_owned).collect();
+    assert_eq!(all.difference(&told).collect::<Vec<_>>(), Vec::<&String>::new(), "TextMate does not know these");
+    let settings = TOP_SETTINGS.into_iter().chain(SPLITS).chain(JOINS);
+    let known: BTreeSet<String> = all.iter().cloned().chain(settings.map(str::to_owned)).collect();
+    assert_eq!(told.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "only TextMate knows these");
+
     // No name has two meanings that a colour would have to choose between.
     let items = items();
     for word in KEYWORDS.into_iter().chain(sections()).chain(TOP_SETTINGS).chain(SPLITS) {
