@@ -4,6 +4,7 @@ pub mod cpu;
 pub mod gang;
 pub mod gpu;
 pub mod peers;
+pub mod speed;
 
 use crate::ir::{DataInfo, StateId, States};
 use crate::plan::Plan;

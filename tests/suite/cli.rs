@@ -306,6 +306,26 @@ fn devices_begin_with_the_cpu() {
 }
 
 #[test]
+fn adapters_are_checked_and_timed() {
+    let adapters = crate::harness::adapters();
+    let folder = tempfile::tempdir().unwrap();
+    let output = nnoptc(folder.path(), &["--message-format", "json", "devices", "--check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(said.len(), adapters.len());
+    for device in said {
+        assert_eq!(device["check"], "ok", "{device}");
+        for figure in ["products_per_second", "copied_bytes_per_second"] {
+            assert!(device[figure].as_f64().is_some_and(|figure| (1e6..1e15).contains(&figure)), "{device}");
+        }
+        let sizes = device["subgroup_sizes"].as_array();
+        assert_eq!(sizes.is_some(), device["features"].as_array().unwrap().contains(&"subgroups".into()), "{device}");
+        assert!(device["cooperative_matrices"].is_array(), "{device}");
+    }
+}
+
+#[test]
 fn a_run_leaves_a_folder_that_can_be_measured() {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| nnoptc(folder.path(), arguments);

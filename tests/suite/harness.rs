@@ -19,7 +19,7 @@ pub enum Executor {
     /// The native executor.
     Cpu,
     /// An adapter.
-    Gpu(gpu::Adapter),
+    Gpu(&'static gpu::Adapter),
 }
 
 impl Executor {
@@ -52,7 +52,7 @@ pub fn adapters() -> &'static [gpu::Adapter] {
 /// Every executor: the interpreter, the CPU, and the software adapters.
 pub fn executors() -> Vec<Executor> {
     let mut all = vec![Executor::Interpreter, Executor::Cpu];
-    all.extend(adapters().iter().cloned().map(Executor::Gpu));
+    all.extend(adapters().iter().map(Executor::Gpu));
     all
 }
 

@@ -281,7 +281,7 @@ fn operations_agree_with_the_interpreter_on_the_cpu() {
 
 #[test]
 fn operations_agree_with_the_interpreter_on_adapters() {
-    let gpus: Vec<Executor> = adapters().iter().cloned().map(Executor::Gpu).collect();
+    let gpus: Vec<Executor> = adapters().iter().map(Executor::Gpu).collect();
     if !gpus.is_empty() {
         check_operations(&gpus, 3);
         check_functions(&gpus);

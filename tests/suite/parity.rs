@@ -77,7 +77,7 @@ fn layers_agree_with_pytorch() {
 
 #[test]
 fn layers_agree_with_pytorch_on_adapters() {
-    let gpus: Vec<Executor> = adapters().iter().cloned().map(Executor::Gpu).collect();
+    let gpus: Vec<Executor> = adapters().iter().map(Executor::Gpu).collect();
     check_layers(&gpus, 1);
 }
 
@@ -205,7 +205,7 @@ fn optimizers_agree_with_pytorch_over_200_steps() {
 #[test]
 fn optimizers_agree_with_pytorch_on_adapters() {
     for adapter in adapters() {
-        check_optimizers(&Executor::Gpu(adapter.clone()), 5);
+        check_optimizers(&Executor::Gpu(adapter), 5);
     }
 }
 

@@ -35,6 +35,10 @@ pub struct Adapter {
     pub max_workgroup_bytes: u32,
     /// Invocations of a workgroup.
     pub max_invocations: u32,
+    /// Fewest and most invocations of a subgroup; none without subgroups.
+    pub subgroups: Option<[u32; 2]>,
+    /// Sizes and types of cooperative matrices: `16×16×16 f16 → f32`.
+    pub matrices: Vec<String>,
     /// Features of interest, by their WebGPU names.
     pub features: Vec<&'static str>,
     pub(super) inner: wgpu::Adapter,
@@ -99,6 +103,10 @@ impl Adapter {
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
+            subgroups: features
+                .contains(wgpu::Features::SUBGROUP)
+                .then_some([info.subgroup_min_size, info.subgroup_max_size]),
+            matrices: inner.cooperative_matrix_properties().iter().map(show_matrix).collect(),
             features: known.iter().filter(|(flag, _)| features.contains(*flag)).map(|(_, name)| *name).collect(),
             inner,
         }
@@ -123,6 +131,15 @@ impl Adapter {
         let Adapter { name, backend, driver, .. } = self;
         format!("{backend} {name} {driver} {:x} {:x} {}", info.vendor, info.device, info.device_pci_bus_id)
     }
+}
+
+fn show_matrix(matrix: &wgpu::CooperativeMatrixProperties) -> String {
+    let wgpu::CooperativeMatrixProperties { m_size, n_size, k_size, ab_type, cr_type, .. } = matrix;
+    format!(
+        "{m_size}×{n_size}×{k_size} {} → {}",
+        format!("{ab_type:?}").to_lowercase(),
+        format!("{cr_type:?}").to_lowercase()
+    )
 }
 
 fn choose<'a>(all: &'a [Adapter], wanted: &str) -> Option<&'a Adapter> {
