@@ -1,5 +1,6 @@
 //! The abstract syntax to a program: names, arguments, shapes, units and rules between sections.
 
+mod across;
 pub mod advice;
 mod cascades;
 mod data;
@@ -22,19 +23,19 @@ use crate::formats::error::Told;
 use crate::formats::files::Files;
 use crate::library::reference::Entry;
 use crate::library::{
-    self, Augmentation, Cost, Loss, Meaning, Metric, Optimizer, Regularizer, Schedule, ShapeError, Source, TargetType,
-    Type,
+    self, Augmentation, Cost, Loss, Metric, Optimizer, Regularizer, Schedule, ShapeError, Source, TargetType, Type,
 };
 use crate::schema::{Given, GivenCall, GivenKind, Made, Origin, Schema, article, make_from_table};
 use crate::source::{Sources, Span};
 use crate::syntax;
 use crate::syntax::ast::{Name, Stage};
+use across::{ModelEnd, check_batches, check_ends};
 pub use data::SPLITS;
 use load::{Declarations, Loader};
 pub use load::{SETTING_SECTIONS, STAGE_SECTIONS, TOP_SETTINGS};
 pub use model::JOINS;
 use model::{Flow, ModelChecker, shape_diagnostic};
-use program::{Data, EarlyStop, Findings, ModelNode, Origins, Part, Program, ResolvedSetting, SourceData, Training};
+use program::{Data, EarlyStop, Findings, ModelNode, Origins, Program, ResolvedSetting, SourceData, Training};
 use scope::{Classes, Scope};
 use settings::TrainSettings;
 
@@ -690,107 +691,6 @@ fn item_diagnostic<T: ?Sized>(code: Code, error: &ShapeError, made: &Made<T>) ->
         diagnostic = diagnostic.help(help.clone());
     }
     diagnostic
-}
-
-/// What comes out of the model, and from where.
-struct ModelEnd<'a> {
-    flow: &'a Flow,
-    of: &'a Type,
-    stages: &'a [program::Stage],
-    sources: &'a Sources,
-}
-
-impl ModelEnd<'_> {
-    /// The stage that made probabilities of the scores, if the model ends in probabilities.
-    fn probabilities(&self) -> Option<Span> {
-        let made = |stage: &&program::Stage| {
-            stage.output.meaning != Meaning::Features && stage.input.meaning == Meaning::Features
-        };
-        (self.of.meaning != Meaning::Features).then(|| self.stages.iter().rev().find(made).map(|stage| stage.span))?
-    }
-}
-
-/// The model's end against the loss, the metrics and the data's targets.
-fn check_ends(
-    data: &Data,
-    loss: &Made<dyn Loss>,
-    metrics: &[Made<dyn Metric>],
-    end: &ModelEnd,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let ModelEnd { flow: output, of, .. } = *end;
-    let targets = match data.targets {
-        TargetType::Classes(classes) => format!("the data has {classes} classes"),
-        TargetType::Values(1) => "the data has one number as target".to_owned(),
-        TargetType::Values(width) => format!("the data has {width} numbers as targets"),
-    };
-    if let Err(error) = loss.item.check(of, data.targets) {
-        let diagnostic = item_diagnostic(LOSS, &error, loss)
-            .also(output.span, format!("{} ends the model in {}", output.from, of.show()))
-            .also(data.splits[0].span, targets);
-        diagnostics.push(match end.probabilities() {
-            Some(span) => {
-                let (edit, text) = lints::edit::remove_stage(end.sources, span);
-                let title = format!("remove `{}`", end.sources.text(span));
-                diagnostic.fix(Applicability::Suggested, title, edit, text)
-            }
-            None => diagnostic,
-        });
-        return;
-    }
-    for metric in metrics {
-        if let Err(error) = metric.item.check(of, data.targets) {
-            let diagnostic = item_diagnostic(METRIC, &error, metric);
-            diagnostics.push(diagnostic.also(data.splits[0].span, targets.clone()));
-        }
-    }
-}
-
-/// Batches against the rows of the training split, the last partial batch included.
-fn check_batches(
-    data: &Data,
-    train: &Training,
-    stages: &[program::Stage],
-    model: &[ModelNode],
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let split = &data.splits[0];
-    if train.batch > split.rows {
-        let message = format!("a batch of {} is larger than the training split of {} rows", train.batch, split.rows);
-        let from = match split.part {
-            Part::Rest => "the training split is read here",
-            Part::Taken { .. } => "the training split is taken here",
-        };
-        let diagnostic = Diagnostic::error(BATCH, train.batch_span, message)
-            .label("more than there is")
-            .also(split.span, from)
-            .help(format!("choose a batch of at most {}", split.rows));
-        diagnostics.push(diagnostic);
-        return;
-    }
-    let micro = train.batch / train.parts();
-    let rest = train.part_sizes(split.rows % train.batch).last().unwrap_or(0);
-    let single = (rest == 1 && !train.drop_last) || micro == 1;
-    if !single {
-        return;
-    }
-    for_each_layer(model, &mut |stage, layer| {
-        let shape = &stages[stage].input.shape;
-        let positions: usize = shape.iter().skip(1).product();
-        if layer.item.needs_batch() && positions == 1 {
-            let message = format!(
-                "`{}` needs more than one value a channel, and the last batch of an epoch has {rest} row",
-                layer.name
-            );
-            let rows = split.rows;
-            let diagnostic = Diagnostic::error(ONE_VALUE, layer.span, message)
-                .label("normalizes over the batch")
-                .also(train.batch_span, format!("{rows} rows in batches of {micro}"))
-                .note(format!("{rows} mod {micro} = {}", rows % micro))
-                .help("set `drop_last = true`, or choose another batch");
-            diagnostics.push(diagnostic);
-        }
-    });
 }
 
 /// Visits every layer of a model with its number.

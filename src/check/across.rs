@@ -1,0 +1,109 @@
+//! Rules across sections: the model's end against the data and the loss, batches against the rows.
+
+use super::model::Flow;
+use super::program::{Data, ModelNode, Part, Stage, Training};
+use super::{BATCH, LOSS, METRIC, ONE_VALUE, for_each_layer, item_diagnostic, lints};
+use crate::diagnostic::{Applicability, Diagnostic};
+use crate::library::{Loss, Meaning, Metric, TargetType, Type};
+use crate::schema::Made;
+use crate::source::{Sources, Span};
+
+/// What comes out of the model, and from where.
+pub(super) struct ModelEnd<'a> {
+    pub flow: &'a Flow,
+    pub of: &'a Type,
+    pub stages: &'a [Stage],
+    pub sources: &'a Sources,
+}
+
+impl ModelEnd<'_> {
+    /// The stage that made probabilities of the scores, if the model ends in probabilities.
+    fn probabilities(&self) -> Option<Span> {
+        let made =
+            |stage: &&Stage| stage.output.meaning != Meaning::Features && stage.input.meaning == Meaning::Features;
+        (self.of.meaning != Meaning::Features).then(|| self.stages.iter().rev().find(made).map(|stage| stage.span))?
+    }
+}
+
+/// The model's end against the loss, the metrics and the data's targets.
+pub(super) fn check_ends(
+    data: &Data,
+    loss: &Made<dyn Loss>,
+    metrics: &[Made<dyn Metric>],
+    end: &ModelEnd,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let ModelEnd { flow: output, of, .. } = *end;
+    let targets = match data.targets {
+        TargetType::Classes(classes) => format!("the data has {classes} classes"),
+        TargetType::Values(1) => "the data has one number as target".to_owned(),
+        TargetType::Values(width) => format!("the data has {width} numbers as targets"),
+    };
+    if let Err(error) = loss.item.check(of, data.targets) {
+        let diagnostic = item_diagnostic(LOSS, &error, loss)
+            .also(output.span, format!("{} ends the model in {}", output.from, of.show()))
+            .also(data.splits[0].span, targets);
+        diagnostics.push(match end.probabilities() {
+            Some(span) => {
+                let (edit, text) = lints::edit::remove_stage(end.sources, span);
+                let title = format!("remove `{}`", end.sources.text(span));
+                diagnostic.fix(Applicability::Suggested, title, edit, text)
+            }
+            None => diagnostic,
+        });
+        return;
+    }
+    for metric in metrics {
+        if let Err(error) = metric.item.check(of, data.targets) {
+            let diagnostic = item_diagnostic(METRIC, &error, metric);
+            diagnostics.push(diagnostic.also(data.splits[0].span, targets.clone()));
+        }
+    }
+}
+
+/// Batches against the rows of the training split, the last partial batch included.
+pub(super) fn check_batches(
+    data: &Data,
+    train: &Training,
+    stages: &[Stage],
+    model: &[ModelNode],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let split = &data.splits[0];
+    if train.batch > split.rows {
+        let message = format!("a batch of {} is larger than the training split of {} rows", train.batch, split.rows);
+        let from = match split.part {
+            Part::Rest => "the training split is read here",
+            Part::Taken { .. } => "the training split is taken here",
+        };
+        let diagnostic = Diagnostic::error(BATCH, train.batch_span, message)
+            .label("more than there is")
+            .also(split.span, from)
+            .help(format!("choose a batch of at most {}", split.rows));
+        diagnostics.push(diagnostic);
+        return;
+    }
+    let micro = train.batch / train.parts();
+    let rest = train.part_sizes(split.rows % train.batch).last().unwrap_or(0);
+    let single = (rest == 1 && !train.drop_last) || micro == 1;
+    if !single {
+        return;
+    }
+    for_each_layer(model, &mut |stage, layer| {
+        let shape = &stages[stage].input.shape;
+        let positions: usize = shape.iter().skip(1).product();
+        if layer.item.needs_batch() && positions == 1 {
+            let message = format!(
+                "`{}` needs more than one value a channel, and the last batch of an epoch has {rest} row",
+                layer.name
+            );
+            let rows = split.rows;
+            let diagnostic = Diagnostic::error(ONE_VALUE, layer.span, message)
+                .label("normalizes over the batch")
+                .also(train.batch_span, format!("{rows} rows in batches of {micro}"))
+                .note(format!("{rows} mod {micro} = {}", rows % micro))
+                .help("set `drop_last = true`, or choose another batch");
+            diagnostics.push(diagnostic);
+        }
+    });
+}
