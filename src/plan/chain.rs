@@ -3,32 +3,48 @@
 //! Layer by layer, the images of a whole batch travel to memory and back between any two kernels. A few images at a time,
 //! they stay in a cache from the first kernel of a chain to the last. A chain ends where something needs all rows: the
 //! statistics of batch normalization, a product over the flattened batch.
+//!
+//! Networks of small products have another reason: each kernel is so short that giving it to several threads costs what
+//! it gains. In a chain, a thread takes some rows from the first layer to the gradient of that layer's result. What needs
+//! all rows and is read by none of them (gradients of weights, updates, metrics) waits for the end of the chain.
 
 use std::collections::{HashMap, HashSet};
 
 use super::kernel::{Access, Body, BufferRef, Chain, Instr, Kernel, KernelKind, Output, Place, Store};
 
+/// Most elements of the right operand of a product that runs by rows: every part of the batch reads all of it.
+const NEAR: usize = 128 * 1024;
+/// Words at which a chain of products ends: what it touches shares no memory.
+const PRODUCTS_WORDS: usize = 512 * 1024;
+
 /// The chains of two or more kernels. Each buffer has a place of its own here.
 pub(super) fn find(kernels: &[Kernel]) -> Vec<Chain> {
-    // Images have a batch; other steps are products from end to end, which run by tiles of their own.
-    let batch = kernels.iter().find_map(|kernel| match &kernel.kind {
+    let images = kernels.iter().find_map(|kernel| match &kernel.kind {
         KernelKind::Conv2d { geometry, .. } => Some(geometry.batch),
         _ => None,
     });
-    let Some(rows) = batch.filter(|batch| *batch > 1) else { return Vec::new() };
+    let products = || {
+        kernels.iter().find_map(|kernel| match &kernel.kind {
+            KernelKind::MatMul { m, transpose_a: false, .. } => Some(*m),
+            _ => None,
+        })
+    };
+    let Some(rows) = images.or_else(products).filter(|rows| *rows > 1) else { return Vec::new() };
     let mut chains = Vec::new();
     let mut open = Open::default();
     for (index, kernel) in kernels.iter().enumerate() {
-        let uses = Uses::of(kernel, rows);
+        let uses = if images.is_some() { Uses::of(kernel, rows) } else { Uses::of_product(kernel, rows) };
+        let fits = images.is_some() || open.words() <= PRODUCTS_WORDS;
         if let Some(uses) = &uses
+            && fits
             && open.takes(uses)
         {
-            open.add(uses);
+            open.add(index, uses);
             continue;
         }
         chains.extend(open.close(index, rows));
         if let Some(uses) = &uses {
-            open.add(uses);
+            open.add(index, uses);
         }
     }
     chains.extend(open.close(kernels.len(), rows));
@@ -70,9 +86,25 @@ struct Uses {
     /// Read and written when all rows are done.
     late_reads: Vec<BufferRef>,
     late_writes: Vec<BufferRef>,
+    /// Whether it does not run by rows, but as a whole when all rows are done.
+    is_late: bool,
 }
 
 impl Uses {
+    /// How a kernel of a step without images runs: by rows, as a whole behind them, or not in a chain.
+    fn of_product(kernel: &Kernel, rows: usize) -> Option<Uses> {
+        if let KernelKind::MatMul { m, n, k, transpose_a: false, a, b, out, .. } = &kernel.kind
+            && *m == rows
+        {
+            let mut uses = Uses { row_reads: vec![*a], whole_reads: vec![*b], ..Uses::default() };
+            return if n * k <= NEAR { uses.output(out, rows).map(|()| uses) } else { None };
+        }
+        let by_rows = Uses::of(kernel, rows).filter(|uses| uses.late_writes.is_empty());
+        let late =
+            || Uses { late_reads: kernel.inputs(), late_writes: kernel.outputs(), is_late: true, ..Uses::default() };
+        Some(by_rows.unwrap_or_else(late))
+    }
+
     /// None if the kernel cannot run by rows.
     fn of(kernel: &Kernel, rows: usize) -> Option<Uses> {
         let mut uses = Uses::default();
@@ -163,10 +195,29 @@ impl Uses {
     }
 }
 
+/// The places that a kernel reads and writes.
+struct Touched {
+    reads: HashSet<Place>,
+    writes: HashSet<Place>,
+}
+
+impl Touched {
+    /// Whether it must wait for another kernel.
+    fn waits_for(&self, other: &Touched) -> bool {
+        !self.reads.is_disjoint(&other.writes)
+            || !self.writes.is_disjoint(&other.reads)
+            || !self.writes.is_disjoint(&other.writes)
+    }
+}
+
 /// A chain that grows.
 #[derive(Default)]
 struct Open {
+    /// Kernels, and those that run by rows.
     kernels: usize,
+    by_rows: usize,
+    /// Those that run as a whole behind the rows, by what must be done before: their numbers and what they use.
+    late: Vec<Vec<(usize, Touched)>>,
     row_writes: HashSet<Place>,
     whole_reads: HashSet<Place>,
     late_reads: HashSet<Place>,
@@ -178,6 +229,10 @@ struct Open {
 impl Open {
     /// Whether a kernel can be the next.
     fn takes(&self, uses: &Uses) -> bool {
+        if uses.is_late {
+            // It comes after all that is before it.
+            return true;
+        }
         let meets = |buffers: &[BufferRef], places: &HashSet<Place>| {
             buffers.iter().any(|buffer| places.contains(&buffer.place))
         };
@@ -194,22 +249,40 @@ impl Open {
         !(reads_late || reads_other_rows || writes_early || late)
     }
 
-    fn add(&mut self, uses: &Uses) {
-        let places = |buffers: &[BufferRef]| buffers.iter().map(|buffer| buffer.place).collect::<Vec<_>>();
+    fn add(&mut self, index: usize, uses: &Uses) {
+        let places = |buffers: &[BufferRef]| buffers.iter().map(|buffer| buffer.place).collect::<HashSet<_>>();
+        let touched = Touched { reads: places(&uses.late_reads), writes: places(&uses.late_writes) };
         self.kernels += 1;
         self.row_writes.extend(places(&uses.row_writes));
         self.whole_reads.extend(places(&uses.whole_reads));
-        self.late_reads.extend(places(&uses.late_reads));
-        self.late_writes.extend(places(&uses.late_writes));
+        self.late_reads.extend(&touched.reads);
+        self.late_writes.extend(&touched.writes);
         for buffer in uses.row_reads.iter().chain(&uses.row_writes) {
             self.row_words.insert(buffer.place, buffer.len);
         }
+        if !uses.is_late {
+            self.by_rows += 1;
+            return;
+        }
+        let waits = |level: &Vec<(usize, Touched)>| level.iter().any(|(_, other)| touched.waits_for(other));
+        let level = self.late.iter().rposition(waits).map_or(0, |level| level + 1);
+        if level == self.late.len() {
+            self.late.push(Vec::new());
+        }
+        self.late[level].push((index, touched));
+    }
+
+    /// Words that are used by rows.
+    fn words(&self) -> usize {
+        self.row_words.values().sum()
     }
 
     /// Ends it before the kernel `end`.
     fn close(&mut self, end: usize, rows: usize) -> Option<Chain> {
         let done = std::mem::take(self);
-        let row_bytes = done.row_words.values().sum::<usize>().div_ceil(rows) * 4;
-        (done.kernels > 1).then(|| Chain { kernels: end - done.kernels..end, rows, row_bytes })
+        let row_bytes = done.words().div_ceil(rows) * 4;
+        let numbers = |level: &Vec<(usize, Touched)>| level.iter().map(|(index, _)| *index).collect();
+        let late = done.late.iter().map(numbers).collect();
+        (done.by_rows > 1).then(|| Chain { kernels: end - done.kernels..end, rows, row_bytes, late })
     }
 }

@@ -409,6 +409,8 @@ pub struct StepLayout {
 /// For rows `a..b`, each kernel reads, of what the chain writes, only those rows, and writes only them; sums over the
 /// batch are complete when all rows are done, and so are what epilogues of weights' gradients set. Buffers that the
 /// chain touches share no memory with each other.
+///
+/// In a chain of products, some kernels run as a whole when all rows are done, though others that run by rows follow them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// Which kernels.
@@ -417,6 +419,9 @@ pub struct Chain {
     pub rows: usize,
     /// Bytes that the kernels touch for each row.
     pub row_bytes: usize,
+    /// Those of the kernels that run as a whole when all rows are done, one group after the other; the kernels of a group
+    /// do not depend on each other.
+    pub late: Vec<Vec<usize>>,
 }
 
 /// A step ready to run: kernels in order over one arena.

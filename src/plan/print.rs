@@ -18,7 +18,12 @@ pub fn print(plan: &Plan, states: &States) -> String {
     for chain in &plan.chains {
         let Range { start, end } = chain.kernels;
         let kib = chain.row_bytes as f64 / 1024.0;
-        let _ = writeln!(text, "  kernels {start} to {} by {} rows of {kib:.1} KiB", end - 1, chain.rows);
+        let _ = write!(text, "  kernels {start} to {} by {} rows of {kib:.1} KiB", end - 1, chain.rows);
+        for (index, group) in chain.late.iter().enumerate() {
+            let group = group.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+            let _ = write!(text, "{} {group}", if index == 0 { ", behind them" } else { ", then" });
+        }
+        text.push('\n');
     }
     for (index, kernel) in plan.kernels.iter().enumerate() {
         let show = |buffers: Vec<BufferRef>| {

@@ -6,8 +6,8 @@ use super::table::{Align, Table, bytes, scaled, whole};
 use crate::check::program::Program;
 use crate::library::Cost;
 use crate::lower::Mode;
-use crate::plan::Plan;
 use crate::plan::traffic::traffic;
+use crate::plan::{Chain, Plan};
 use crate::train::device::wgsl;
 use crate::train::memory::memory_on_gpu;
 use crate::train::prepare::Prepared;
@@ -98,9 +98,10 @@ pub fn kernels(program: &Program, prepared: &Prepared) -> String {
     format!("{table}\n{costs}{}", division.unwrap_or_default())
 }
 
-/// How often the CPU's threads are given work: once for each kernel, or each chain of them.
+/// How often the CPU's threads are given work: once for each kernel, or each chain of them and what comes behind it.
 fn forks(plan: &Plan) -> usize {
-    plan.kernels.len() - plan.chains.iter().map(|chain| chain.kernels.len() - 1).sum::<usize>()
+    let saved = |chain: &Chain| chain.kernels.len() - 1 - chain.late.len();
+    plan.kernels.len() - plan.chains.iter().map(saved).sum::<usize>()
 }
 
 fn families(plan: &Plan) -> BTreeMap<&'static str, (u64, u64)> {

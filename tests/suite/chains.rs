@@ -1,4 +1,4 @@
-//! Chains: kernels of convolutional networks that run a few images at a time give what the graph says.
+//! Chains: kernels that run a few rows of the batch at a time give what the graph says.
 
 use nnoptc::backend::{Setup, cpu};
 use nnoptc::ir::StateId;
@@ -64,6 +64,17 @@ const NETWORKS: [&[&str]; 7] = [
     &["conv2d(4, 3)", "tanh", "max_pool(3, stride = 2, padding = 1)", "batch_norm", "conv2d(3, 2, dilation = 2)"],
 ];
 
+/// Networks of products, and their inputs: one part of the batch or several, the last with fewer rows; rows that are no
+/// whole vectors; gradients of weights that are cut into parts, or not.
+const PRODUCTS: [(&[&str], [usize; 2]); 5] = [
+    (&["linear(9)", "relu", "linear(7)", "tanh", "linear(3)"], [37, 5]),
+    (&["linear(96)", "relu", "linear(80)", "silu", "linear(10)"], [250, 45]),
+    (&["linear(128)", "layer_norm", "gelu", "linear(33)", "sigmoid", "linear(200, bias = false)"], [128, 64]),
+    (&["linear(256)", "batch_norm", "relu", "linear(60)", "elu"], [140, 100]),
+    // The first product reads too much to be read by every part.
+    (&["linear(300)", "relu", "linear(50)", "gelu", "linear(40)", "relu"], [130, 600]),
+];
+
 #[test]
 fn networks_in_chains_give_what_the_graph_says() {
     for layers in NETWORKS {
@@ -75,19 +86,36 @@ fn networks_in_chains_give_what_the_graph_says() {
             assert!(3 * linked > kernels, "{linked} of {kernels} kernels are in chains: {layers:?} of {shape:?}");
             // Where f32 and f64 find a sum on different sides of 0, `relu` has another gradient.
             let tolerance = if layers.contains(&"relu") { 1e-3 } else { 2e-5 };
-            let (wanted, found) = (case.run(&Executor::Interpreter), case.run(&Executor::Cpu));
-            for ((name, ..), (found, wanted)) in case.expected.iter().zip(found.iter().zip(&wanted)) {
-                let error = relative_error(found, wanted, case.scale);
-                assert!(error < tolerance, "{name} is off by {error:e}: {layers:?} of {shape:?}");
-            }
+            expect_as_interpreted(&case, tolerance, &format!("{layers:?} of {shape:?}"));
         }
+    }
+}
+
+fn expect_as_interpreted(case: &Case, tolerance: f64, what: &str) {
+    let (wanted, found) = (case.run(&Executor::Interpreter), case.run(&Executor::Cpu));
+    for ((name, ..), (found, wanted)) in case.expected.iter().zip(found.iter().zip(&wanted)) {
+        let error = relative_error(found, wanted, case.scale);
+        assert!(error < tolerance, "{name} is off by {error:e}: {what}");
+    }
+}
+
+#[test]
+fn products_in_chains_give_what_the_graph_says() {
+    for (layers, shape) in PRODUCTS {
+        let case = network(layers, &shape);
+        let (chains, _) = chains(&case);
+        let late = chains.iter().flat_map(|chain| &chain.late).flatten().count();
+        assert!(late > 1, "gradients of weights come behind the rows of a chain: {layers:?}, {chains:?}");
+        let tolerance = if layers.contains(&"relu") { 1e-3 } else { 2e-5 };
+        expect_as_interpreted(&case, tolerance, &format!("{layers:?} of {shape:?}"));
     }
 }
 
 #[test]
 fn chains_do_not_depend_on_the_number_of_threads() {
-    for layers in NETWORKS {
-        let case = network(layers, &[37, 3, 20, 18]);
+    let images = NETWORKS.iter().map(|layers| (*layers, vec![37, 3, 20, 18]));
+    for (layers, shape) in images.chain(PRODUCTS.iter().map(|(layers, shape)| (*layers, shape.to_vec()))) {
+        let case = network(layers, &shape);
         let (mut graph, states) = (case.builder.graph.clone(), case.builder.states.clone());
         passes::optimize(&mut graph, &states, &mut |_, _| {});
         let plans = [plan::plan(&graph, &states, cpu::FUSION)];

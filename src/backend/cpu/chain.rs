@@ -4,21 +4,30 @@ use std::ops::Range;
 
 use super::isa::Isa;
 use super::memory::Region;
-use super::{Batch, Job, compile as compile_kernel};
-use crate::plan::{self, BufferRef, Plan};
+use super::{Batch, Job, Turn, compile as compile_kernel};
+use crate::plan::{self, Body, BufferRef, Kernel, KernelKind, Plan};
 
 /// Most parts of a batch, each of which one thread runs through the whole chain.
 const MAX_PARTS: usize = 16;
 /// Bytes that the kernels of a chain may touch for the rows that they run at once: well inside a second-level cache,
 /// beside filters and copies.
 const BLOCK_BYTES: usize = 768 << 10;
+/// Multiplications of a part of a batch in a chain of products: what a second thread does in less time costs more to
+/// bring to its core.
+const PRODUCTS_WORK: usize = 600_000;
+/// Fewest rows of such a part: two strips of a product.
+const PRODUCTS_ROWS: usize = 16;
+/// Operations of a phase below which one thread is faster than several, for the same reason.
+const SHORT: u64 = 1_000_000;
+/// What copying an element of a product's right operand costs, in operations.
+const COPY: usize = 8;
 
 /// The jobs of a plan, in order.
 pub fn compile(plan: &Plan, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Vec<Box<dyn Job>> {
     let mut jobs: Vec<Box<dyn Job>> = Vec::new();
     let mut next = 0;
     let alone = |kernels: Range<usize>| {
-        plan.kernels[kernels].iter().map(|kernel| compile_kernel(kernel, bind, None, isa)).collect::<Vec<_>>()
+        plan.kernels[kernels].iter().map(|kernel| compile_kernel(kernel, bind, Turn::Alone, isa)).collect::<Vec<_>>()
     };
     for chain in &plan.chains {
         jobs.extend(alone(next..chain.kernels.start));
@@ -31,90 +40,194 @@ pub fn compile(plan: &Plan, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Ve
 
 /// The jobs of a chain. Kernels whose family does not run by rows cut it: what is left of a chain is one.
 fn linked(plan: &Plan, chain: &plan::Chain, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Vec<Box<dyn Job>> {
-    let batch = Batch { rows: chain.rows, part: chain.rows.div_ceil(MAX_PARTS) };
+    let batch = Batch { rows: chain.rows, part: rows_of_part(plan, chain) };
     let block = (BLOCK_BYTES / chain.row_bytes.max(1)).clamp(1, batch.part);
+    let is_short =
+        |group: &Vec<usize>| group.iter().map(|index| operations(&plan.kernels[*index])).sum::<u64>() < SHORT;
+    let is_short: Vec<bool> = chain.late.iter().map(is_short).collect();
     let mut jobs: Vec<Box<dyn Job>> = Vec::new();
-    let mut open: Vec<(Box<dyn Job>, usize)> = Vec::new();
-    for kernel in &plan.kernels[chain.kernels.clone()] {
-        let job = compile_kernel(kernel, bind, Some(batch), isa);
+    let mut open = Open::default();
+    for index in chain.kernels.clone() {
+        let kernel = &plan.kernels[index];
+        if let Some(group) = chain.late.iter().position(|group| group.contains(&index)) {
+            let turn = if is_short[group] { Turn::Alone } else { Turn::Beside };
+            open.late.push(Late { job: compile_kernel(kernel, bind, turn, isa), group, is_short: is_short[group] });
+            continue;
+        }
+        let job = compile_kernel(kernel, bind, Turn::Rows(batch), isa);
         match job.rows_phase() {
-            Some(phase) => open.push((job, phase)),
+            Some(rows_phase) => open.by_rows.push(ByRows { job, rows_phase, copies: copies(kernel) }),
             None => {
-                jobs.extend(Chain::close(&mut open, batch, block));
+                jobs.extend(open.close(batch, block));
                 jobs.push(job);
             }
         }
     }
-    jobs.extend(Chain::close(&mut open, batch, block));
+    jobs.extend(open.close(batch, block));
     jobs
 }
 
-/// Jobs with the number of the phase that runs by rows. Phases before it prepare; they read nothing that the chain
-/// writes. Phases after it finish; none of them reads what another one's writes.
+/// Rows of a part of the batch.
+fn rows_of_part(plan: &Plan, chain: &plan::Chain) -> usize {
+    let kernels = chain.kernels.clone().filter(|index| !chain.late.iter().flatten().any(|late| late == index));
+    let work: usize = kernels
+        .map(|index| match &plan.kernels[index].kind {
+            KernelKind::MatMul { m, n, k, .. } => m * n * k,
+            _ => 0,
+        })
+        .sum();
+    if work == 0 {
+        return chain.rows.div_ceil(MAX_PARTS);
+    }
+    let parts = (work / PRODUCTS_WORK).clamp(1, MAX_PARTS);
+    chain.rows.div_ceil(parts).next_multiple_of(PRODUCTS_ROWS)
+}
+
+/// What phases before that of the rows cost, in operations.
+fn copies(kernel: &Kernel) -> u64 {
+    match &kernel.kind {
+        KernelKind::MatMul { n, k, .. } => (n * k * COPY) as u64,
+        // Filters and images.
+        _ => u64::MAX,
+    }
+}
+
+/// About how many operations a kernel is.
+fn operations(kernel: &Kernel) -> u64 {
+    let of_body = |shape: &[usize], body: &Body| (shape.iter().product::<usize>() * body.instrs.len()) as u64;
+    let (KernelKind::Pointwise { shape, body, .. } | KernelKind::Reduce { shape, body, .. }) = &kernel.kind else {
+        let epilogue = kernel.product_output().and_then(plan::Output::epilogue);
+        return kernel.flops() + epilogue.map_or(0, |it| of_body(&it.shape, &it.body));
+    };
+    of_body(shape, body)
+}
+
+/// A job that runs by rows.
+struct ByRows {
+    job: Box<dyn Job>,
+    /// The phase that does. Phases before it prepare; they read nothing that the chain writes. Phases after it finish;
+    /// none of them reads what another one's writes.
+    rows_phase: usize,
+    /// Operations of the phases before it.
+    copies: u64,
+}
+
+/// A job that runs as a whole when all rows are done.
+struct Late {
+    job: Box<dyn Job>,
+    /// The number of its group.
+    group: usize,
+    /// Whether the group is [`SHORT`].
+    is_short: bool,
+}
+
+/// A chain that grows.
+#[derive(Default)]
+struct Open {
+    by_rows: Vec<ByRows>,
+    late: Vec<Late>,
+}
+
+impl Open {
+    fn close(&mut self, batch: Batch, block: usize) -> Option<Box<dyn Job>> {
+        let Open { by_rows, late } = std::mem::take(self);
+        let mut phases = Vec::new();
+        let number = by_rows.len();
+        // Phases of jobs that run at the same time: those of a number.
+        let side = |own: &dyn Fn(&ByRows) -> Option<usize>| -> Vec<(usize, usize)> {
+            by_rows.iter().enumerate().filter_map(|(job, it)| own(it).map(|phase| (job, phase))).collect()
+        };
+        for phase in 0..by_rows.iter().map(|it| it.rows_phase).max().unwrap_or(0) {
+            let jobs = side(&|it| (phase < it.rows_phase).then_some(phase));
+            let work = jobs.iter().fold(0, |sum: u64, (job, _)| sum.saturating_add(by_rows[*job].copies));
+            phases.push(Phase::Whole { jobs, is_short: work < SHORT });
+        }
+        if number > 0 {
+            phases.push(Phase::Rows);
+        }
+        for after in 1..by_rows.iter().map(|it| it.job.phases() - it.rows_phase).max().unwrap_or(0) {
+            let jobs = side(&|it| Some(it.rows_phase + after).filter(|phase| *phase < it.job.phases()));
+            phases.push(Phase::Whole { jobs, is_short: false });
+        }
+        for group in 0..late.iter().map(|it| it.group + 1).max().unwrap_or(0) {
+            let own = || late.iter().enumerate().filter(|(_, it)| it.group == group);
+            let is_short = own().any(|(_, it)| it.is_short);
+            for phase in 0..own().map(|(_, it)| it.job.phases()).max().unwrap_or(0) {
+                let jobs = own().filter(|(_, it)| phase < it.job.phases()).map(|(job, _)| (number + job, phase));
+                phases.push(Phase::Whole { jobs: jobs.collect(), is_short });
+            }
+        }
+        let jobs: Vec<_> = by_rows.into_iter().map(|it| it.job).chain(late.into_iter().map(|it| it.job)).collect();
+        (!jobs.is_empty()).then(|| Box::new(Chain { jobs, by_rows: number, batch, block, phases }) as Box<dyn Job>)
+    }
+}
+
+/// What the threads do between two points where all of them are done.
+enum Phase {
+    /// All jobs that run by rows, part of the batch by part of it.
+    Rows,
+    /// Phases of jobs, by the jobs' numbers; one part if they are short.
+    Whole { jobs: Vec<(usize, usize)>, is_short: bool },
+}
+
 struct Chain {
-    jobs: Vec<(Box<dyn Job>, usize)>,
+    /// Those that run by rows come first.
+    jobs: Vec<Box<dyn Job>>,
+    /// How many of them.
+    by_rows: usize,
     batch: Batch,
     /// Rows that go through all jobs at once.
     block: usize,
-    /// Most phases before and after that of the rows.
-    before: usize,
-    after: usize,
-}
-
-impl Chain {
-    fn close(open: &mut Vec<(Box<dyn Job>, usize)>, batch: Batch, block: usize) -> Option<Box<dyn Job>> {
-        let jobs = std::mem::take(open);
-        if jobs.len() < 2 {
-            return jobs.into_iter().next().map(|(job, _)| job);
-        }
-        let before = jobs.iter().map(|(_, phase)| *phase).max().unwrap_or(0);
-        let after = jobs.iter().map(|(job, phase)| job.phases() - phase - 1).max().unwrap_or(0);
-        Some(Box::new(Chain { jobs, batch, block, before, after }))
-    }
-
-    /// The jobs that take part in a phase other than that of the rows, with the number of their own.
-    fn side(&self, phase: usize) -> impl Iterator<Item = (&dyn Job, usize)> {
-        self.jobs.iter().filter_map(move |(job, rows)| {
-            let own = if phase < self.before { phase } else { phase - self.before + rows };
-            let takes_part = if phase < self.before { own < *rows } else { own < job.phases() };
-            takes_part.then_some((&**job, own))
-        })
-    }
+    phases: Vec<Phase>,
 }
 
 impl Job for Chain {
     fn phases(&self) -> usize {
-        self.before + 1 + self.after
+        self.phases.len()
     }
 
     fn parts(&self, phase: usize) -> usize {
-        if phase == self.before {
-            return self.batch.rows.div_ceil(self.batch.part);
+        match &self.phases[phase] {
+            Phase::Rows => self.batch.rows.div_ceil(self.batch.part),
+            Phase::Whole { is_short: true, .. } => 1,
+            Phase::Whole { jobs, .. } => jobs.iter().map(|&(job, own)| self.jobs[job].parts(own)).sum(),
         }
-        self.side(phase).map(|(job, own)| job.parts(own)).sum()
     }
 
     fn scratch_words(&self) -> usize {
-        self.jobs.iter().map(|(job, _)| job.scratch_words()).max().unwrap_or(0)
+        self.jobs.iter().map(|job| job.scratch_words()).max().unwrap_or(0)
     }
 
     unsafe fn run_part(&self, phase: usize, part: usize, scratch: *mut u32) {
-        if phase != self.before {
-            let mut part = part;
-            for (job, own) in self.side(phase) {
-                if part < job.parts(own) {
-                    // SAFETY: the caller's promise; the jobs of a phase do not depend on each other.
-                    return unsafe { job.run_part(own, part, scratch) };
+        match &self.phases[phase] {
+            Phase::Rows => {
+                let end = ((part + 1) * self.batch.part).min(self.batch.rows);
+                for start in (part * self.batch.part..end).step_by(self.block) {
+                    for job in &self.jobs[..self.by_rows] {
+                        // SAFETY: the caller's promise; what a job reads of the chain's own results are these rows.
+                        unsafe { job.run_rows(start..(start + self.block).min(end), scratch) };
+                    }
                 }
-                part -= job.parts(own);
             }
-            unreachable!("a phase has as many parts as its jobs");
-        }
-        let end = ((part + 1) * self.batch.part).min(self.batch.rows);
-        for start in (part * self.batch.part..end).step_by(self.block) {
-            for (job, _) in &self.jobs {
-                // SAFETY: the caller's promise; what a job reads of the chain's own results are these rows.
-                unsafe { job.run_rows(start..(start + self.block).min(end), scratch) };
+            Phase::Whole { jobs, is_short: true } => {
+                for &(job, own) in jobs {
+                    for part in 0..self.jobs[job].parts(own) {
+                        // SAFETY: the caller's promise; the jobs of a phase do not depend on each other.
+                        unsafe { self.jobs[job].run_part(own, part, scratch) };
+                    }
+                }
+            }
+            Phase::Whole { jobs, is_short: false } => {
+                let mut part = part;
+                for &(job, own) in jobs {
+                    let parts = self.jobs[job].parts(own);
+                    if part < parts {
+                        // SAFETY: as above.
+                        return unsafe { self.jobs[job].run_part(own, part, scratch) };
+                    }
+                    part -= parts;
+                }
+                unreachable!("a phase has as many parts as its jobs");
             }
         }
     }

@@ -1,14 +1,18 @@
 //! Matrix products, cut into parts by their shape alone.
 
-use super::Job;
+use std::ops::Range;
+
 use super::epilogue::Output;
 use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::{Inner, Outer, STRIP, Transpose, inner, outer, transpose};
 use super::tile::Frame;
+use super::{Job, Turn};
 
 /// Multiplications of a part: below twice as many, a second thread does not pay.
 const PART_WORK: usize = 700_000;
+/// The same where the threads have other products at the same time, and wait for none.
+const PART_WORK_BESIDE: usize = 50_000;
 /// Most parts of a product.
 const MAX_PARTS: usize = 8;
 /// Columns that are copied together: whole tiles of every vector length.
@@ -56,16 +60,19 @@ pub struct MatMul {
     panels: Words,
     /// Rows and columns of a part.
     part: [usize; 2],
+    /// Whether parts are rows of the batch.
+    by_rows: bool,
 }
 
 impl MatMul {
-    /// Binds a product of `[m, n, k]`.
+    /// Binds a product of `[m, n, k]`. Rows of the result are those of the batch, if it runs by them.
     pub fn new(
         [m, n, k]: [usize; 3],
         transpose_a: bool,
         transpose_b: bool,
         [a, b]: [Region; 2],
         out: Output,
+        turn: Turn,
         isa: Isa,
     ) -> MatMul {
         a.expect_floats(m * k, "the left operand of a product");
@@ -75,6 +82,15 @@ impl MatMul {
         // No vector is read beyond the end if columns are whole vectors.
         let in_place = !transpose_b && n.is_multiple_of(16) && (m < ROWS_TO_COPY || k * n <= SMALL);
         let copies = form == Form::Outer && !in_place;
+        let has_epilogue = matches!(out, Output::Epilogue(_));
+        let part = match turn {
+            Turn::Alone => cut([m, n, k], form, has_epilogue, PART_WORK),
+            Turn::Beside => cut([m, n, k], form, has_epilogue, PART_WORK_BESIDE),
+            Turn::Rows(batch) => {
+                assert_eq!((m, transpose_a), (batch.rows, false), "the result has a row for each of the batch");
+                [batch.part, n]
+            }
+        };
         let steps = |count: usize, stride: usize| (0..count).map(|at| at * stride).collect();
         MatMul {
             form,
@@ -89,7 +105,8 @@ impl MatMul {
             b_steps: steps(k, if copies { PANEL } else { n }),
             b_columns: steps(if form == Form::Inner { n } else { 0 }, k),
             panels: Words::zeroed(if copies { n.div_ceil(PANEL) * PANEL * k } else { 0 }),
-            part: cut([m, n, k], form, matches!(out, Output::Epilogue(_))),
+            part,
+            by_rows: turn.batch().is_some(),
             out,
         }
     }
@@ -220,6 +237,42 @@ impl MatMul {
         }
     }
 
+    /// Computes a piece of the result, no larger than a part, and finishes it.
+    ///
+    /// # Safety
+    /// As [`Job::run_part`]; the piece is this thread's.
+    unsafe fn compute(&self, rows: Range<usize>, [start, end]: [usize; 2], scratch: *mut u32) {
+        let (row, rows) = (rows.start, rows.len());
+        // SAFETY: the caller's promise; scratch memory holds the results of a strip, the strips of a part, and what the
+        // epilogue needs.
+        unsafe {
+            let results = scratch.add(self.out.scratch_words()).cast::<f32>();
+            let a = if self.transpose_a {
+                let strips = results.add(self.results_words());
+                self.copy_strips(row, rows, strips);
+                strips.cast_const()
+            } else {
+                self.a.floats().cast_const().add(row * self.k())
+            };
+            match &self.out {
+                Output::Buffer(out) => {
+                    let out = out.floats().add(row * self.columns + start);
+                    self.product(a, rows, [start, end], out, self.columns);
+                }
+                Output::Epilogue(epilogue) => {
+                    let frame = epilogue.frame(scratch);
+                    let width = end - start;
+                    for strip in (0..rows).step_by(STRIP) {
+                        let own = STRIP.min(rows - strip);
+                        self.product(a.add(strip * self.k()), own, [start, end], results, width);
+                        let first = (row + strip) * self.columns + start;
+                        run_rows(&frame, [own, width, self.columns], first, results);
+                    }
+                }
+            }
+        }
+    }
+
     /// Words of scratch memory before the strips.
     fn results_words(&self) -> usize {
         match &self.out {
@@ -229,9 +282,9 @@ impl MatMul {
     }
 }
 
-/// Rows and columns of a part.
-fn cut([m, n, k]: [usize; 3], form: Form, has_epilogue: bool) -> [usize; 2] {
-    let parts = (m * n * k / PART_WORK).clamp(1, MAX_PARTS);
+/// Rows and columns of a part of about `work` multiplications.
+fn cut([m, n, k]: [usize; 3], form: Form, has_epilogue: bool, work: usize) -> [usize; 2] {
+    let parts = (m * n * k / work).clamp(1, MAX_PARTS);
     let (unit, fewest) = match form {
         Form::Inner => (24, 24),
         Form::Outer => (PANEL, if has_epilogue { RUN } else { PANEL }),
@@ -271,37 +324,19 @@ impl Job for MatMul {
         }
         let across = self.columns.div_ceil(self.part[1]);
         let row = part / across * self.part[0];
-        let rows = self.part[0].min(self.rows - row);
         let start = part % across * self.part[1];
-        let end = (start + self.part[1]).min(self.columns);
-        // SAFETY: the caller's promise; parts have no element in common, and scratch memory holds the results of a
-        // strip, the strips of a part, and what the epilogue needs.
-        unsafe {
-            let results = scratch.add(self.out.scratch_words()).cast::<f32>();
-            let a = if self.transpose_a {
-                let strips = results.add(self.results_words());
-                self.copy_strips(row, rows, strips);
-                strips.cast_const()
-            } else {
-                self.a.floats().cast_const().add(row * self.k())
-            };
-            match &self.out {
-                Output::Buffer(out) => {
-                    let out = out.floats().add(row * self.columns + start);
-                    self.product(a, rows, [start, end], out, self.columns);
-                }
-                Output::Epilogue(epilogue) => {
-                    let frame = epilogue.frame(scratch);
-                    let width = end - start;
-                    for strip in (0..rows).step_by(STRIP) {
-                        let own = STRIP.min(rows - strip);
-                        self.product(a.add(strip * self.k()), own, [start, end], results, width);
-                        let first = (row + strip) * self.columns + start;
-                        run_rows(&frame, [own, width, self.columns], first, results);
-                    }
-                }
-            }
-        }
+        let rows = row..(row + self.part[0]).min(self.rows);
+        // SAFETY: the caller's promise; parts have no element in common.
+        unsafe { self.compute(rows, [start, (start + self.part[1]).min(self.columns)], scratch) };
+    }
+
+    fn rows_phase(&self) -> Option<usize> {
+        self.by_rows.then(|| self.phases() - 1)
+    }
+
+    unsafe fn run_rows(&self, rows: Range<usize>, scratch: *mut u32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.compute(rows, [0, self.columns], scratch) };
     }
 }
 

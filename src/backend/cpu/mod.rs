@@ -176,8 +176,29 @@ impl Session for CpuSession {
     }
 }
 
-/// Makes a kernel ready, by rows of a batch if one is given and its family can.
-fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, batch: Option<Batch>, isa: Isa) -> Box<dyn Job> {
+/// When a kernel is given to the threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// By itself.
+    Alone,
+    /// Together with others that do not depend on it, so that smaller parts pay.
+    Beside,
+    /// By rows of the batch, with others before and behind it, if its family can.
+    Rows(Batch),
+}
+
+impl Turn {
+    fn batch(self) -> Option<Batch> {
+        match self {
+            Turn::Rows(batch) => Some(batch),
+            Turn::Alone | Turn::Beside => None,
+        }
+    }
+}
+
+/// Makes a kernel ready.
+fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, turn: Turn, isa: Isa) -> Box<dyn Job> {
+    let batch = turn.batch();
     let bind_all = |inputs: &[BufferRef]| inputs.iter().map(bind).collect::<Vec<Region>>();
     let bind_stores =
         |stores: &[Store]| stores.iter().map(|store| (store.clone(), bind(&store.output))).collect::<Vec<_>>();
@@ -198,7 +219,7 @@ fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, batch: Option<B
         }
         KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
             let operands = [bind(a), bind(b)];
-            Box::new(MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, operands, result(out), isa))
+            Box::new(MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, operands, result(out), turn, isa))
         }
         KernelKind::Conv2d { geometry, x, weight, out } => {
             conv::forward(*geometry, bind(x), bind(weight), result(out), batch, isa)
