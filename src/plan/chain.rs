@@ -282,7 +282,12 @@ impl Open {
         let done = std::mem::take(self);
         let row_bytes = done.words().div_ceil(rows) * 4;
         let numbers = |level: &Vec<(usize, Touched)>| level.iter().map(|(index, _)| *index).collect();
-        let late = done.late.iter().map(numbers).collect();
-        (done.by_rows > 1).then(|| Chain { kernels: end - done.kernels..end, rows, row_bytes, late })
+        let late: Vec<Vec<usize>> = done.late.iter().map(numbers).collect();
+        (done.by_rows > 1 || late.iter().any(|level| level.len() > 1)).then(|| Chain {
+            kernels: end - done.kernels..end,
+            rows,
+            row_bytes,
+            late,
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Rules for element-wise operations.
 
-use super::{Rewrite, constant, is_float, is_plain, push_constant, with};
+use super::{Rewrite, constant, is_float, is_plain, push, push_constant, with};
 use crate::ir::interpret::binary_value;
 use crate::ir::{Binary, Graph, Node, Op, Unary, Value};
 
@@ -61,10 +61,50 @@ fn multiply(graph: &mut Graph, node: &Node, x: Value, factor: f64) -> Option<Rew
     with(node, Op::Binary(Binary::Multiply), &[x, factor])
 }
 
-pub(super) fn select(graph: &Graph, node: &Node) -> Option<Rewrite> {
+pub(super) fn select(graph: &mut Graph, node: &Node) -> Option<Rewrite> {
     let [condition, a, b] = [node.operands[0], node.operands[1], node.operands[2]];
-    let condition = constant(graph, condition)?;
-    Some(Rewrite::Value(if condition == 0.0 { b } else { a }))
+    match constant(graph, condition) {
+        Some(condition) => Some(Rewrite::Value(if condition == 0.0 { b } else { a })),
+        None => masked_select(graph, node),
+    }
+}
+
+/// `x > 0 ? y · m · c : 0` for a comparison `m`, which is 0 or 1, and a factor from 1: `x · m · c > 0 ? y · c : 0`.
+///
+/// It is the gradient of dropout behind `relu`, whose result is `x · m · c`: neither the mask nor the result of `relu` is
+/// needed for it any more. Where `y` is infinite and `m` is 0, the gradient becomes 0, as it is where `x` is 0.
+fn masked_select(graph: &mut Graph, node: &Node) -> Option<Rewrite> {
+    let [condition, product, zero] = [node.operands[0], node.operands[1], node.operands[2]];
+    let test = graph.node(condition).clone();
+    let is_zero = |value: Value| constant(graph, value) == Some(0.0);
+    if test.op != Op::Binary(Binary::Less) || !is_zero(test.operands[0]) || !is_zero(zero) || !is_float(node) {
+        return None;
+    }
+    let product = graph.node(product);
+    let [mask, y] = match product.op {
+        Op::Binary(Binary::Multiply) if is_comparison(graph, product.operands[0]) => [0, 1],
+        Op::Binary(Binary::Multiply) if is_comparison(graph, product.operands[1]) => [1, 0],
+        _ => return None,
+    }
+    .map(|operand| product.operands[operand]);
+    let multiply = |graph: &mut Graph, operands: [Value; 2]| {
+        let op = Op::Binary(Binary::Multiply);
+        push(graph, Node { op, operands: operands.to_vec(), ..node.clone() })
+    };
+    let mut result = multiply(graph, [test.operands[1], mask]);
+    match scaled(graph, y) {
+        Some((_, factor)) if factor >= 1.0 => {
+            let factor = push_constant(graph, node, factor);
+            result = multiply(graph, [result, factor]);
+        }
+        _ => {}
+    }
+    let condition = push(graph, Node { operands: vec![test.operands[0], result], ..test });
+    with(node, Op::Select, &[condition, y, zero])
+}
+
+fn is_comparison(graph: &Graph, value: Value) -> bool {
+    matches!(graph.node(value).op, Op::Binary(Binary::Less | Binary::LessEqual | Binary::Equal))
 }
 
 /// `x`, if the value is `-x`.

@@ -229,3 +229,25 @@ fn sums_of_repeats_are_products() {
         0.0,
     );
 }
+
+#[test]
+fn the_gradient_of_dropout_behind_relu_reads_their_result() {
+    let gradient = |b: &mut Builder, x: Value, factor: f64| {
+        let positive = b.unary(Unary::Relu, x);
+        let limit = b.like(x, 0.25);
+        let kept = b.binary(Binary::LessEqual, limit, x);
+        let upstream = b.offset(x, 1.0);
+        let scaled = b.scale(upstream, factor);
+        let masked = b.mul(scaled, kept);
+        let zero = b.like(x, 0.0);
+        let is_positive = b.binary(Binary::Less, zero, positive);
+        b.select(is_positive, masked, zero)
+    };
+    // The mask is multiplied by what `relu` made, and by the factor, as dropout itself does; no product is masked.
+    let names = "input relu constant less_equal constant add constant multiply constant multiply constant multiply less \
+                 select";
+    check(|b, x| gradient(b, x, 1.25), names);
+    // A factor below 1 may lose what is not 0, so it is left out of the test.
+    let names = "input relu constant less_equal constant add constant multiply constant multiply less select";
+    check(|b, x| gradient(b, x, 0.5), names);
+}
