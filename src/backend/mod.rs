@@ -4,6 +4,7 @@ pub mod cpu;
 pub mod gang;
 pub mod gpu;
 pub mod peers;
+pub mod reopening;
 pub mod speed;
 
 use crate::ir::{DataInfo, StateId, States};
@@ -88,6 +89,15 @@ pub trait Session {
     /// The words of a state, after all steps asked for have run.
     fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError>;
 
+    /// The words of several states, after each other; on a GPU they come in one transfer.
+    fn read_states(&mut self, ids: &[StateId]) -> Result<Vec<u32>, BackendError> {
+        let mut all = Vec::new();
+        for &id in ids {
+            all.extend(self.read_state(id)?);
+        }
+        Ok(all)
+    }
+
     /// Runs plan number `plan` once for each row of step inputs, in order. `rows.len()` is a multiple of the plan's
     /// [`crate::plan::StepLayout::words`]; a plan without inputs runs once. May return before the work is done; errors then come with a later call.
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError>;
@@ -98,6 +108,14 @@ pub trait Session {
     /// The same numbers for all processes that train together: those of the first. All must call it.
     fn agree(&mut self, numbers: Vec<f64>) -> Result<Vec<f64>, BackendError> {
         Ok(numbers)
+    }
+
+    /// Opens the device again after it was lost; all states must then be written anew. False if it cannot be.
+    ///
+    /// # Errors
+    /// When the device is not there any more, or cannot be opened.
+    fn reopen(&mut self) -> Result<bool, BackendError> {
+        Ok(false)
     }
 
     /// Bytes that this executor adds to the plans' arena for intermediate results within kernels.

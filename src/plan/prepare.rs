@@ -9,6 +9,7 @@ use crate::passes;
 use crate::plan::{self, Fusion, Plan, Tensor};
 
 /// A kind of step, ready to run.
+#[derive(Clone)]
 pub struct PreparedStep {
     /// What it does.
     pub spec: StepSpec,
@@ -19,6 +20,7 @@ pub struct PreparedStep {
 }
 
 /// A program compiled for one device.
+#[derive(Clone)]
 pub struct Prepared {
     /// The states that all steps share.
     pub states: States,

@@ -217,6 +217,7 @@ pub fn summary_object(summary: &Summary) -> Value {
         "device": summary.device,
         "weights_sha256": summary.weights_sha256,
         "settled": settled,
+        "recoveries": summary.recoveries,
     })
 }
 

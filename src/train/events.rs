@@ -153,4 +153,6 @@ pub struct Summary {
     pub load_seconds: f64,
     /// Settings that were `auto` until the device was known, by path, with what was found for them.
     pub settled: Vec<(&'static str, f64)>,
+    /// How often a device was lost and opened again.
+    pub recoveries: usize,
 }

@@ -25,14 +25,9 @@ impl<'a> Keeper<'a> {
         Keeper { folder: folder.map(Path::to_path_buf), states, waiting: BTreeMap::new(), written: None }
     }
 
-    /// Whether anything is kept.
-    pub fn is_on(&self) -> bool {
-        self.folder.is_some()
-    }
-
     /// Replaces the checkpoint of a name, as `name.safetensors`; on the disk at the next [`Keeper::write`].
     pub fn put(&mut self, name: &'static str, snapshot: Arc<Snapshot>, meta: Meta) {
-        if self.is_on() {
+        if self.folder.is_some() {
             self.waiting.insert(name, (snapshot, meta));
         }
     }

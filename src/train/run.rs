@@ -19,6 +19,7 @@ use crate::check::program::Program;
 use crate::data::load::Loaded;
 use crate::data::{DataError, Sampler};
 use crate::ir::StateId;
+use crate::ir::graph::count;
 use crate::library::StepContext;
 use crate::lower::{GUARD, scaler};
 
@@ -39,6 +40,8 @@ pub enum TrainError {
     NoRate,
 }
 
+/// How often a lost device is opened again: one that is lost again and again is broken.
+const MOST_RECOVERIES: usize = 3;
 /// How often the figures of a running epoch are reported.
 const REPORT_EVERY: Time = Time::from_millis(200);
 
@@ -95,6 +98,8 @@ pub fn run(
         training: Time::ZERO,
         start: Instant::now(),
         best: None,
+        last: None,
+        recoveries: 0,
     };
     let result = run.train();
     // What was good before a failure is kept, whatever the failure.
@@ -137,6 +142,10 @@ struct Run<'a> {
     training: Time,
     start: Instant,
     best: Option<Best>,
+    /// What the states were when the last epoch ended.
+    last: Option<Arc<Snapshot>>,
+    /// How often the device was lost and opened again.
+    recoveries: usize,
 }
 
 /// How the updates of an epoch ended.
@@ -151,6 +160,16 @@ enum Next {
     Epoch,
     EarlyStop,
     Diverged(String),
+    Interrupted,
+}
+
+/// Where a training stands between two epochs, beside its states.
+#[derive(Clone, Copy)]
+struct Point {
+    step: u64,
+    number: u32,
+    samples: u64,
+    training: Time,
 }
 
 impl Run<'_> {
@@ -161,34 +180,25 @@ impl Run<'_> {
         let mut status = Status::Completed;
         let mut failure = None;
         let mut epochs = 0;
-        for epoch in 1..=train.epochs {
-            let began = Instant::now();
-            sampler.shuffle(epoch as u32);
-            self.data_time = began.elapsed();
-            evaluate::reset(self.program, self.prepared, self.session, "train")?;
-            let began = Instant::now();
-            let seen = self.samples;
-            let ended = self.epoch(epoch, &sampler, rows)?;
-            self.session.wait()?;
-            let took = began.elapsed();
-            self.training += took;
-            match ended {
-                Ended::Whole => {}
-                Ended::Diverged(reason) => {
-                    (status, failure) = (Status::Diverged, Some(reason));
-                    break;
+        let mut epoch = 1;
+        while epoch <= train.epochs {
+            let before = self.point();
+            let next = match self.whole_epoch(epoch, &mut sampler, rows) {
+                Err(error) => {
+                    self.recover(error, &format!("in epoch {epoch}"))?;
+                    self.go_back(before);
+                    continue;
                 }
-                Ended::Interrupted => {
-                    status = Status::Interrupted;
-                    self.keep_interrupted(epoch - 1)?;
-                    break;
-                }
-            }
-            let rate = (self.samples - seen) as f64 / took.as_secs_f64().max(1e-9);
-            match self.finish_epoch(epoch, (self.samples - seen) as usize, rate)? {
+                Ok(next) => next,
+            };
+            match next {
                 Next::Epoch => epochs = epoch,
                 Next::Diverged(reason) => {
                     (status, failure) = (Status::Diverged, Some(reason));
+                    break;
+                }
+                Next::Interrupted => {
+                    status = Status::Interrupted;
                     break;
                 }
                 Next::EarlyStop => {
@@ -199,8 +209,81 @@ impl Run<'_> {
                     break;
                 }
             }
+            epoch += 1;
         }
-        self.summary(status, failure, epochs)
+        loop {
+            match self.summary(status, failure.clone(), epochs) {
+                Err(error) => self.recover(error, "after the last epoch")?,
+                Ok(summary) => return Ok(summary),
+            }
+        }
+    }
+
+    /// Runs and finishes an epoch. Nothing that a failure leaves behind but the states and what [`Run::point`] gives counts.
+    fn whole_epoch(&mut self, epoch: usize, sampler: &mut Sampler, rows: &[u32]) -> Result<Next, TrainError> {
+        let began = Instant::now();
+        sampler.shuffle(epoch as u32);
+        self.data_time = began.elapsed();
+        evaluate::reset(self.program, self.prepared, self.session, "train")?;
+        let began = Instant::now();
+        let seen = self.samples;
+        let ended = self.epoch(epoch, sampler, rows)?;
+        self.session.wait()?;
+        let took = began.elapsed();
+        self.training += took;
+        match ended {
+            Ended::Whole => {
+                let rate = (self.samples - seen) as f64 / took.as_secs_f64().max(1e-9);
+                self.finish_epoch(epoch, (self.samples - seen) as usize, rate)
+            }
+            Ended::Diverged(reason) => Ok(Next::Diverged(reason)),
+            Ended::Interrupted => {
+                self.keep_interrupted(epoch - 1)?;
+                Ok(Next::Interrupted)
+            }
+        }
+    }
+
+    fn point(&self) -> Point {
+        Point { step: self.step, number: self.number, samples: self.samples, training: self.training }
+    }
+
+    fn go_back(&mut self, to: Point) {
+        Point { step: self.step, number: self.number, samples: self.samples, training: self.training } = to;
+        self.queue = Queue::for_plans(&self.prepared.plans);
+    }
+
+    /// Opens a lost device again, with the states that it had when the last epoch ended.
+    ///
+    /// # Errors
+    /// The error itself, if it is another one, comes too often, or the device cannot be opened again.
+    fn recover(&mut self, mut error: TrainError, place: &str) -> Result<(), TrainError> {
+        loop {
+            let TrainError::Backend(lost @ BackendError::Lost { .. }) = &error else { return Err(error) };
+            if self.recoveries == MOST_RECOVERIES || !self.session.reopen()? {
+                return Err(error);
+            }
+            self.recoveries += 1;
+            let from = if self.last.is_some() { "the end of the epoch before" } else { "its beginning" };
+            self.observer.event(&Event::Note(format!(
+                "{place}, {lost}; it was opened again ({} of at most {MOST_RECOVERIES} times), and the training goes on \
+                 from {from}",
+                self.recoveries
+            )));
+            match self.restore() {
+                Ok(()) => return Ok(()),
+                Err(next) => error = next.into(),
+            }
+        }
+    }
+
+    /// Sets all states to what they were when the last epoch ended, or the first began.
+    fn restore(&mut self) -> Result<(), BackendError> {
+        initialize(self.program, self.loaded, &self.prepared.states, self.session)?;
+        for (id, words) in self.last.iter().flat_map(|last| checkpoint::words_of(&self.prepared.states, last)) {
+            self.session.write_state(id, words)?;
+        }
+        Ok(())
     }
 
     /// Runs the updates of one epoch, several at a time.
@@ -295,7 +378,7 @@ impl Run<'_> {
     /// Measures, reports, keeps the best and the last.
     fn finish_epoch(&mut self, epoch: usize, samples: usize, rate: f64) -> Result<Next, TrainError> {
         let program = self.program;
-        let last = self.snapshot(self.keeper.is_on())?;
+        let last = Arc::new(self.snapshot(true)?);
         // An update may overflow after a loss that was finite; nothing of it is kept.
         if let Some(name) = checkpoint::first_non_finite(&self.prepared.states, &last) {
             let place = format!("after step {} (epoch {epoch})", self.step);
@@ -339,7 +422,8 @@ impl Run<'_> {
         if self.health.is_due(epoch == 1 || is_last, self.training) {
             record.health = Some(self.health.measure(program, self.loaded, &last)?);
         }
-        self.keeper.put("last", Arc::new(last), self.meta(epoch));
+        self.last = Some(Arc::clone(&last));
+        self.keeper.put("last", last, self.meta(epoch));
         self.keeper.write_some()?;
         self.observer.event(&Event::Epoch(record));
         Ok(if stops { Next::EarlyStop } else { Next::Epoch })
@@ -365,20 +449,26 @@ impl Run<'_> {
     }
 
     fn snapshot(&mut self, with_optimizer: bool) -> Result<Snapshot, TrainError> {
+        let states = self.prepared.states.infos().iter().enumerate();
+        let kept: Vec<_> = states.filter(|(_, info)| checkpoint::is_kept(info.kind, with_optimizer)).collect();
+        let ids: Vec<StateId> = kept.iter().map(|(index, _)| StateId(*index as u32)).collect();
+        let words = self.session.read_states(&ids)?;
+        let mut left = &words[..];
         let mut snapshot = Snapshot::new();
-        for (index, info) in self.prepared.states.infos().iter().enumerate() {
-            if checkpoint::is_kept(info.kind, with_optimizer) {
-                snapshot.insert(info.name.clone(), self.session.read_state(StateId(index as u32))?);
-            }
+        for (_, info) in kept {
+            let (own, rest) = left.split_at(count(&info.shape));
+            snapshot.insert(info.name.clone(), own.to_vec());
+            left = rest;
         }
         Ok(snapshot)
     }
 
     /// Keeps what an interrupted epoch has led to, unless an update has overflowed.
     fn keep_interrupted(&mut self, epoch: usize) -> Result<(), TrainError> {
-        let snapshot = self.snapshot(true)?;
+        let snapshot = Arc::new(self.snapshot(true)?);
         if checkpoint::first_non_finite(&self.prepared.states, &snapshot).is_none() {
-            self.keeper.put("last", Arc::new(snapshot), self.meta(epoch));
+            self.last = Some(Arc::clone(&snapshot));
+            self.keeper.put("last", snapshot, self.meta(epoch));
         }
         Ok(())
     }
@@ -425,6 +515,7 @@ impl Run<'_> {
             weights_sha256: checkpoint::weights_sha256(&self.prepared.states, &snapshot),
             load_seconds: self.loaded.seconds,
             settled: self.program.settled.clone(),
+            recoveries: self.recoveries,
         })
     }
 }

@@ -157,7 +157,7 @@ fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError>
     drop(pass);
     let submission = gpu.queue.submit([encoder.finish()]);
     gpu.wait_for(submission, "the self-test")?;
-    Ok(bytemuck::pod_collect_to_vec(&gpu.read(&buffer, 0, bytes)?))
+    Ok(bytemuck::pod_collect_to_vec(&gpu.read(&buffer, &[(0, bytes)])?))
 }
 
 /// A product of odd sizes against sums in `f64`, through a whole session.

@@ -132,15 +132,20 @@ impl Gpu {
         }
     }
 
-    /// A part of a buffer, after all work that was submitted.
-    pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>, BackendError> {
+    /// Parts of a buffer (where they begin, and their length), after each other and after all work that was submitted.
+    pub fn read(&self, buffer: &wgpu::Buffer, parts: &[(u64, u64)]) -> Result<Vec<u8>, BackendError> {
         self.check()?;
+        let bytes = parts.iter().map(|(_, length)| length).sum();
         if bytes == 0 {
             return Ok(Vec::new());
         }
         let staging = self.buffer("a staging buffer", bytes, BufferUsages::COPY_DST | BufferUsages::MAP_READ)?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        let mut to = 0;
+        for &(offset, length) in parts.iter().filter(|(_, length)| *length > 0) {
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, to, length);
+            to += length;
+        }
         let submission = self.queue.submit([encoder.finish()]);
         let (sender, receiver) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {

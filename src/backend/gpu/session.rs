@@ -260,9 +260,16 @@ impl Session for GpuSession {
     }
 
     fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError> {
+        self.read_states(&[id])
+    }
+
+    fn read_states(&mut self, ids: &[StateId]) -> Result<Vec<u32>, BackendError> {
         self.wait()?;
-        let (begin, length) = self.state_layout.ranges[id.index()];
-        let bytes = self.gpu.read(&self.states, begin as u64 * 4, length as u64 * 4)?;
+        let range = |id: &StateId| {
+            let (begin, length) = self.state_layout.ranges[id.index()];
+            (begin as u64 * 4, length as u64 * 4)
+        };
+        let bytes = self.gpu.read(&self.states, &ids.iter().map(range).collect::<Vec<_>>())?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod endings;
 mod figures;
+mod losses;
 mod sizes;
 
 use std::path::{Path, PathBuf};

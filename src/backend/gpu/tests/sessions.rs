@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::backend::BackendError;
+use crate::backend::reopening::Reopening;
 use crate::ir::{Binary, DataId, DataInfo};
 use crate::plan::{Access, Body, Instr, Load, StepLayout, Store};
 
@@ -152,6 +153,34 @@ fn a_destroyed_device_is_lost_at_the_next_call() {
         let error = session.run(0, &row).and_then(|()| session.wait()).err();
         assert!(matches!(error, Some(BackendError::Lost { .. })), "{error:?}");
         assert!(matches!(session.read_state(StateId(0)), Err(BackendError::Lost { .. })));
+    }
+}
+
+#[test]
+fn a_lost_device_is_opened_again() {
+    let row = [1.0_f32.to_bits(), 1, 2, 3];
+    for adapter in software_adapters() {
+        let devices = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let opened = std::rc::Rc::clone(&devices);
+        let open = move || {
+            let gpu = Gpu::open(adapter)?;
+            opened.borrow_mut().push(gpu.device.clone());
+            let plans = [gathering_plan(3)];
+            let data = [byte_set("train", &[50, 3], vec![1; 150]), byte_set("other", &[3], vec![1, 2, 3])];
+            let states = one_state(3);
+            let session = GpuSession::new(&Setup { plans: &plans, states: &states, data: &data }, gpu)?;
+            Ok(Box::new(session) as Box<dyn Session>)
+        };
+        let mut session = Reopening::new(Box::new(open)).expect("the adapter has a device");
+        session.run(0, &row).expect("all is well");
+        let expected = session.read_state(StateId(0)).expect("all is well");
+        devices.borrow()[0].destroy();
+        let lost = session.run(0, &row).and_then(|()| session.wait());
+        assert!(matches!(lost, Err(BackendError::Lost { .. })), "{lost:?}");
+        assert!(session.reopen().expect("the adapter is still there"));
+        session.run(0, &row).expect("a new device");
+        assert_eq!(session.read_state(StateId(0)).expect("a new device"), expected);
+        assert_eq!(devices.borrow().len(), 2);
     }
 }
 
