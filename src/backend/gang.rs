@@ -1,13 +1,14 @@
 //! Several devices that train together: replicas of the model, whose gradients are added up on the host.
 //!
-//! Each replica has a thread and a session of its own. The parts of an update are dealt out in turn; when the weights are
-//! to be updated, every replica's sums of gradients are read, added up in a fixed order that does not depend on who was
+//! Each replica has a thread and a session of its own. The parts of an update are dealt out in turn, or by what each
+//! replica has taken for one so far ([`Dealing`]); when the weights are to be updated, every replica's sums of gradients are read, added up in a fixed order that does not depend on who was
 //! first, and given to all, which then apply them alike. Weights and optimizer states so stay equal without ever being
 //! compared.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::peers::Peers;
 use super::{BackendError, Session};
@@ -19,6 +20,22 @@ use crate::plan::prepare::Prepared;
 
 /// Opens the session of a replica, on its thread.
 pub type Open = Box<dyn FnOnce() -> Result<Box<dyn Session>, BackendError> + Send>;
+
+/// How the parts of an update are dealt out, and added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dealing {
+    /// In turn; each replica adds up its own.
+    InTurn,
+    /// In turn; each part is added up by itself, so that the order of the sum does not depend on the replicas.
+    ByNumber,
+    /// To the replica that will be done first, as measured; each adds up its own.
+    Measured,
+}
+
+/// After so many updates the parts are dealt in turn again, so that replicas without parts are measured too.
+const MEASURE_EVERY: u64 = 50;
+/// The weight of the latest update in what a part takes.
+const LATEST: f64 = 0.25;
 
 /// What a gang knows of the steps.
 struct Steps {
@@ -49,6 +66,8 @@ struct Exchanged {
 struct Collected {
     numbers: Vec<f32>,
     guard: u32,
+    /// Seconds from the first part to here.
+    seconds: f64,
 }
 
 enum Command {
@@ -75,14 +94,19 @@ struct Replica {
     scratch_bytes: u64,
     commands: Option<Sender<Command>>,
     thread: Option<JoinHandle<()>>,
+    /// Parts of the present update that it has.
+    parts: usize,
+    /// Seconds that it takes for one, once it is known.
+    seconds_of_part: Option<f64>,
 }
 
 /// The session of several devices.
 pub struct Gang {
     replicas: Vec<Replica>,
     steps: Steps,
-    /// Whether each part is added up by itself, so that the order of the sum does not depend on the replicas.
-    by_parts: bool,
+    dealing: Dealing,
+    /// Updates so far.
+    updates: u64,
     /// Parts of the present update that have been dealt out.
     parts: usize,
     /// What the parts have sent or will send, in their order.
@@ -97,15 +121,14 @@ pub struct Gang {
     known: Vec<Vec<f32>>,
 }
 
-/// Opens all replicas of this process at once. `by_parts` adds up the parts of an update in their order, and not by replicas.
-/// `peers` are the other processes, all of which must train the same: what `identity` says.
+/// Opens all replicas of this process at once. `peers` are the other processes, all of which must train the same: what `identity` says.
 ///
 /// # Errors
 /// That of the first replica that cannot be opened, or of a peer.
 pub fn open(
     prepared: &Prepared,
     replicas: Vec<Open>,
-    by_parts: bool,
+    dealing: Dealing,
     mut peers: Option<Box<dyn Peers>>,
     identity: &str,
 ) -> Result<Box<dyn Session>, BackendError> {
@@ -140,7 +163,8 @@ pub fn open(
     }
     let mut gang = Gang {
         replicas: Vec::new(),
-        by_parts,
+        dealing,
+        updates: 0,
         parts: 0,
         pending: Vec::new(),
         base: Arc::new(vec![0.0; steps.exchanged.statistics.iter().map(|(_, words)| words).sum()]),
@@ -152,7 +176,8 @@ pub fn open(
     for (commands, thread, ready) in opening {
         let opened = ready.recv().unwrap_or_else(|_| Err(panicked("a replica")));
         let (name, scratch_bytes) = opened?;
-        gang.replicas.push(Replica { name, scratch_bytes, commands: Some(commands), thread: Some(thread) });
+        let (commands, thread) = (Some(commands), Some(thread));
+        gang.replicas.push(Replica { name, scratch_bytes, commands, thread, parts: 0, seconds_of_part: None });
     }
     Ok(Box::new(gang))
 }
@@ -196,6 +221,8 @@ impl Steps {
 /// Does what is commanded until nobody commands any more. After a failure, only the failure is told.
 fn serve(mut session: Box<dyn Session>, commands: &Receiver<Command>, exchanged: &Exchanged, guard: Option<StateId>) {
     let mut failure: Option<BackendError> = None;
+    // When the first part of the present update began.
+    let mut began: Option<Instant> = None;
     let fail = |result: Result<(), BackendError>, failure: &mut Option<BackendError>| {
         if let (Err(error), None) = (result, &failure) {
             *failure = Some(error);
@@ -209,17 +236,21 @@ fn serve(mut session: Box<dyn Session>, commands: &Receiver<Command>, exchanged:
             (Command::Wait(to), Some(error)) => drop(to.send(Err(error))),
             (Command::Write(..) | Command::Run(..) | Command::Apply { .. }, Some(_)) => {}
             (Command::Write(id, words), None) => fail(session.write_state(id, &words), &mut failure),
-            (Command::Run(plan, rows), None) => fail(session.run(plan, &rows), &mut failure),
+            (Command::Run(plan, rows), None) => {
+                began.get_or_insert_with(Instant::now);
+                fail(session.run(plan, &rows), &mut failure);
+            }
             (Command::Read(id, to), None) => drop(to.send(session.read_state(id))),
             (Command::Wait(to), None) => drop(to.send(session.wait())),
             (Command::Collect { reset, to }, None) => {
-                let collected = collect(session.as_mut(), exchanged, guard);
+                let collected = collect(session.as_mut(), exchanged, guard, began.take());
                 if let Some(base) = reset {
                     fail(begin_anew(session.as_mut(), exchanged, &base), &mut failure);
                 }
                 drop(to.send(collected));
             }
             (Command::Apply { together, plan, row }, None) => {
+                began = None;
                 fail(apply(session.as_mut(), exchanged, guard, &together, plan, &row), &mut failure);
             }
         }
@@ -230,13 +261,14 @@ fn collect(
     session: &mut dyn Session,
     exchanged: &Exchanged,
     guard: Option<StateId>,
+    began: Option<Instant>,
 ) -> Result<Collected, BackendError> {
-    let mut numbers = Vec::new();
-    for (id, _) in exchanged.gradients.iter().chain(&exchanged.statistics) {
-        numbers.extend(session.read_state(*id)?.into_iter().map(f32::from_bits));
-    }
-    let guard = guard.map_or(Ok(0), |id| session.read_state(id).map(|words| words[0]))?;
-    Ok(Collected { numbers, guard })
+    let exchanged = exchanged.gradients.iter().chain(&exchanged.statistics).map(|(id, _)| *id);
+    let mut words = session.read_states(&exchanged.chain(guard).collect::<Vec<_>>())?;
+    let guard = if guard.is_some() { words.pop().unwrap_or(0) } else { 0 };
+    let numbers = bytemuck::cast_vec(words);
+    let seconds = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
+    Ok(Collected { numbers, guard, seconds })
 }
 
 fn begin_anew(session: &mut dyn Session, exchanged: &Exchanged, statistics: &[f32]) -> Result<(), BackendError> {
@@ -293,11 +325,6 @@ impl Gang {
         answer.recv().unwrap_or_else(|_| Err(panicked(&self.replicas[replica].name)))
     }
 
-    /// The first replica of this process, among those of all.
-    fn first_replica(&self) -> usize {
-        self.of_rank[..self.rank()].iter().sum()
-    }
-
     fn rank(&self) -> usize {
         self.peers.as_ref().map_or(0, |peers| peers.standing().rank)
     }
@@ -316,13 +343,15 @@ impl Gang {
 
     /// Deals out the next part of an update.
     fn run_part(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
-        let (rank, replica) = self.owner(self.parts);
+        let (rank, in_turn) = self.owner(self.parts);
         self.parts += 1;
         if rank != self.rank() {
             return Ok(());
         }
+        let replica = self.done_first().unwrap_or(in_turn);
+        self.replicas[replica].parts += 1;
         self.command(replica, Command::Run(plan, row.to_vec()))?;
-        if self.by_parts {
+        if self.dealing == Dealing::ByNumber {
             let (to, collected) = channel();
             let reset = Some(Arc::clone(&self.base));
             self.command(replica, Command::Collect { reset, to })?;
@@ -331,19 +360,43 @@ impl Gang {
         Ok(())
     }
 
+    /// The replica of this process that would be done first with one more part; `None` where parts are dealt in turn.
+    fn done_first(&self) -> Option<usize> {
+        if self.dealing != Dealing::Measured || self.updates % MEASURE_EVERY < 2 {
+            return None;
+        }
+        let end = |replica: &Replica| Some((replica.parts + 1) as f64 * replica.seconds_of_part?);
+        let ends = self.replicas.iter().map(end).collect::<Option<Vec<f64>>>()?;
+        (0..ends.len()).min_by(|&a, &b| ends[a].total_cmp(&ends[b]))
+    }
+
+    /// Learns how long a part takes a replica. The first update of all is left out: drivers are slow then.
+    fn learn(&mut self, replica: usize, seconds: f64) {
+        let Replica { parts, seconds_of_part, .. } = &mut self.replicas[replica];
+        if self.updates > 0 && *parts > 0 {
+            let now = seconds / *parts as f64;
+            *seconds_of_part = Some(seconds_of_part.map_or(now, |before| before + LATEST * (now - before)));
+        }
+    }
+
     /// What the parts of this process have left, each by itself or each replica's together.
     fn collect(&mut self) -> Result<Vec<Collected>, BackendError> {
-        if !self.by_parts {
+        if self.dealing != Dealing::ByNumber {
             // A small batch may not have had a part for everyone.
-            let busy = self.parts.saturating_sub(self.first_replica()).min(self.replicas.len());
-            for replica in 0..busy {
+            for replica in (0..self.replicas.len()).filter(|&replica| self.replicas[replica].parts > 0) {
                 let (to, collected) = channel();
                 self.command(replica, Command::Collect { reset: None, to })?;
                 self.pending.push(collected);
             }
         }
         let answers = std::mem::take(&mut self.pending);
-        answers.into_iter().map(|answer| answer.recv().unwrap_or_else(|_| Err(panicked("a replica")))).collect()
+        let answers = answers.into_iter().map(|answer| answer.recv().unwrap_or_else(|_| Err(panicked("a replica"))));
+        let collected: Vec<Collected> = answers.collect::<Result<_, _>>()?;
+        if self.dealing == Dealing::Measured {
+            let busy: Vec<usize> = (0..self.replicas.len()).filter(|&index| self.replicas[index].parts > 0).collect();
+            busy.into_iter().zip(&collected).for_each(|(replica, own)| self.learn(replica, own.seconds));
+        }
+        Ok(collected)
     }
 
     /// Adds up what the parts have left, and lets all replicas update their weights.
@@ -358,6 +411,8 @@ impl Gang {
             }
         };
         self.parts = 0;
+        self.updates += 1;
+        self.replicas.iter_mut().for_each(|replica| replica.parts = 0);
         let terms = all.len();
         let sum = all.into_iter().reduce(|mut sum, own| {
             sum.numbers.iter_mut().zip(&own.numbers).for_each(|(sum, own)| *sum += own);
@@ -368,7 +423,7 @@ impl Gang {
         let gradients: usize = self.steps.exchanged.gradients.iter().map(|(_, words)| words).sum();
         let statistics = &mut together.numbers[gradients..];
         statistics.iter_mut().for_each(|sum| *sum /= terms as f32);
-        if self.by_parts {
+        if self.dealing == Dealing::ByNumber {
             self.base = Arc::new(statistics.to_vec());
         }
         let together = Arc::new(together);
@@ -419,13 +474,14 @@ impl Gang {
             let length = count as usize * (1 + each);
             let (Some(terms), Some(sums)) = (rest.get(..length), rest.get(length..)) else { return Err(malformed()) };
             let term = |words: &[u32]| Collected {
+                seconds: 0.0,
                 guard: words[0],
                 numbers: words[1..].iter().map(|&word| f32::from_bits(word)).collect(),
             };
             found.push(terms.chunks(1 + each).map(term).collect());
             self.known[rank] = sums.iter().map(|&word| f32::from_bits(word)).collect();
         }
-        if !self.by_parts {
+        if self.dealing != Dealing::ByNumber {
             return Ok(found.into_iter().flatten().collect());
         }
         let mut queues: Vec<_> = found.into_iter().map(Vec::into_iter).collect();
@@ -502,7 +558,7 @@ impl Session for Gang {
             }
             known.for_each(|other| other[place.clone()].fill(0.0));
         }
-        if self.by_parts && self.is_statistic(id) {
+        if self.dealing == Dealing::ByNumber && self.is_statistic(id) {
             let mut base = self.base.to_vec();
             let before = self.steps.exchanged.statistics.iter().take_while(|(other, _)| *other != id);
             let start: usize = before.map(|(_, words)| words).sum();

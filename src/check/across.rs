@@ -1,8 +1,9 @@
 //! Rules across sections: the model's end against the data and the loss, batches against the rows.
 
 use super::model::Flow;
-use super::program::{Data, ModelNode, Part, Stage, Training};
-use super::{BATCH, LOSS, METRIC, ONE_VALUE, for_each_layer, item_diagnostic, lints};
+use super::program::{Data, Devices, ModelNode, Part, Stage, Training};
+use super::settings::Section;
+use super::{BALANCE, BATCH, LOSS, METRIC, ONE_VALUE, for_each_layer, item_diagnostic, lints};
 use crate::diagnostic::{Applicability, Diagnostic};
 use crate::library::{Loss, Meaning, Metric, TargetType, Type};
 use crate::schema::Made;
@@ -106,4 +107,24 @@ pub(super) fn check_batches(
             diagnostics.push(diagnostic);
         }
     });
+}
+
+/// Whether there is something to balance.
+pub(super) fn check_balance(training: &Training, made: &Made<dyn Section>) -> Option<Diagnostic> {
+    if !training.balances {
+        return None;
+    }
+    let error = |message: &str| Diagnostic::error(BALANCE, made.span_of("balance"), message);
+    if training.shards.is_some() {
+        let message = "parts that are dealt out by speed cannot be added up in a fixed order";
+        let diagnostic = error(message).also(made.span_of("reproducible"), "this asks for a fixed order");
+        return Some(diagnostic.help("leave out `balance` or `reproducible`"));
+    }
+    let several = match &training.devices {
+        Devices::All => true,
+        Devices::Many(devices) => devices.len() > 1,
+        _ => false,
+    };
+    let message = "a batch cannot be balanced over a single device";
+    (!several).then(|| error(message).help("name several devices, as in `devices = all`, or leave out `balance`"))
 }

@@ -50,6 +50,7 @@ const BATCH: Code = Code("E0403");
 const ONE_VALUE: Code = Code("E0404");
 const MONITOR: Code = Code("E0405");
 const ACCUMULATE: Code = Code("E0406");
+const BALANCE: Code = Code("E0306");
 
 /// What to compile.
 #[derive(Clone, Debug, Default)]
@@ -485,10 +486,15 @@ impl Checker<'_> {
             devices_span: made.span_of("devices"),
             elsewhere: 0,
             shards: settings.reproducible.as_ref().map(|reproducible| reproducible.shards),
+            balances: settings.balance == settings::Balance::Measured,
             early_stop: None,
             seed: settings.seed,
             batch_span: made.span_of("batch"),
         };
+        if let Some(diagnostic) = across::check_balance(&training, &made) {
+            diagnostics.push(diagnostic);
+            training.balances = false;
+        }
         let parts = training.parts();
         if training.batch_is_open {
             training.batch = program::auto_batches(rows.unwrap_or(1), parts, settings.drop_last, model)[0];
@@ -500,6 +506,7 @@ impl Checker<'_> {
                 ("accumulate", training.accumulate),
                 ("reproducible", training.shards.unwrap_or(1)),
                 ("devices", if training.shards.is_none() { training.replicas() } else { 1 }),
+                ("balance", if training.balances { program::BALANCED_PARTS } else { 1 }),
             ];
             let mut given = factors.iter().filter(|(_, factor)| *factor > 1).map(|(name, _)| made.span_of(name));
             let first = given.next().unwrap_or(made.span_of("accumulate"));

@@ -240,6 +240,9 @@ pub struct EarlyStop {
     pub min_delta: f64,
 }
 
+/// Parts of a batch for each device where they are dealt out by measured speed: a device gets between none and all.
+pub const BALANCED_PARTS: usize = 4;
+
 /// How the training runs.
 #[derive(Clone, Debug)]
 pub struct Training {
@@ -265,6 +268,8 @@ pub struct Training {
     pub elsewhere: usize,
     /// Parts in which the gradient of every update is computed and added up, whatever the devices.
     pub shards: Option<usize>,
+    /// Whether devices get parts of a batch by their measured speed, not equally many.
+    pub balances: bool,
     /// When training stops early.
     pub early_stop: Option<EarlyStop>,
     /// The seed of everything random.
@@ -290,7 +295,8 @@ impl Training {
 
     /// Parts in which a whole batch is processed.
     pub fn parts(&self) -> usize {
-        self.shards.unwrap_or(self.replicas()).max(1) * self.accumulate.max(1)
+        let finer = if self.balances && self.replicas() > 1 { BALANCED_PARTS } else { 1 };
+        self.shards.unwrap_or(self.replicas()).max(1) * self.accumulate.max(1) * finer
     }
 
     /// How a batch is divided, for people: `2 devices × 4 parts of 16`; `None` where it is not.
@@ -302,6 +308,12 @@ impl Training {
             (Some(shards), _) => format!("{shards} shards on {replicas} devices"),
             (None, 1) if self.accumulate == 1 => return None,
             (None, 1) => return Some(format!("{} parts of {micro}", self.accumulate)),
+            (None, _) if self.balances => {
+                let parts = self.parts();
+                return Some(format!(
+                    "{parts} parts of {micro} samples, for {replicas} devices by their measured speed"
+                ));
+            }
             (None, _) => format!("{replicas} devices"),
         };
         Some(match self.accumulate {

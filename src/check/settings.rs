@@ -30,6 +30,18 @@ words! {
     }
 }
 
+words! {
+    /// How much of a batch each of several devices gets.
+    pub enum Balance {
+        /// Equal parts, so that the same file, seed and devices give the same bits.
+        Equal = "equal",
+        /// A batch is cut into four times as many parts as with `equal`, and each goes to the device that will be done
+        /// first, by what its parts have taken so far. Sums are then made in another order each time, and weights differ
+        /// in their last bits.
+        Measured = "measured",
+    }
+}
+
 item! {
     /// How the training runs.
     ///
@@ -63,6 +75,8 @@ item! {
         /// batch: `all` is every real GPU, a list names them: `[0, 1]`, `["RTX", cpu]`. Gradients are added up in the order
         /// of the list, running statistics are averaged, and the weights are the same on all.
         devices: DevicesArg = DevicesArg(Devices::Auto),
+        /// How much of a batch each of several devices gets: `measured` is for devices of different speeds.
+        balance: Balance = Balance::Equal,
         /// Makes the result independent of the number of devices.
         ///
         /// `shards(n)` computes the gradient of every update in `n` parts and adds them up in their order, however many

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::checkpoint::pipeline_sha256;
 use super::memory::{Limits, OutOfMemory, check_memory};
 use super::prepare::{Prepared, prepare};
+use crate::backend::peers::Peers;
+use crate::backend::reopening::Reopening;
 use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gang, gpu, peers};
 use crate::check::program::{Devices, Program};
 use crate::data::load::Loaded;
@@ -25,7 +27,8 @@ pub enum OpenError {
 }
 
 /// Opens a session with the program's data on it: on one device, or on several that train together. `threads` is for the
-/// CPU executor, whose replicas share them; all cores if `None`.
+/// CPU executor, whose replicas share them; all cores if `None`. Unless other processes train along, a GPU that is lost
+/// can be opened again.
 ///
 /// # Errors
 /// When there is no such device, or it cannot hold the program, which is known before anything is allocated.
@@ -37,62 +40,90 @@ pub fn open_session(
 ) -> Result<Box<dyn Session>, OpenError> {
     let data = resident_data(program, prepared, loaded);
     if program.train.is_parallel() {
-        return open_gang(program, prepared, data, threads);
+        return open_gang(program, prepared, &data, threads);
     }
-    let setup = Setup { plans: &prepared.plans, states: &prepared.states, data: &data };
-    let adapter = choose(&program.train.devices)?;
-    let limits = limits_of(adapter.as_ref());
-    check_memory(program, prepared, &limits)?;
-    Ok(match adapter {
-        Some(adapter) => gpu::open(&setup, &adapter)?,
-        None => cpu::open(&setup, threads)?,
-    })
+    let devices = program.train.devices.clone();
+    let adapter = choose(&devices)?;
+    check_memory(program, prepared, &limits_of(adapter.as_ref()))?;
+    let parts = Parts { plans: prepared.plans.clone(), states: prepared.states.clone(), data };
+    let Some(adapter) = adapter else { return Ok(parts.open(None, threads)?) };
+    let mut first = Some(adapter);
+    let open = move || {
+        let adapter = first.take().map_or_else(|| choose_again(&devices), |adapter| Ok(Some(adapter)))?;
+        parts.open(adapter, threads)
+    };
+    Ok(Box::new(Reopening::new(Box::new(open))?))
 }
 
-/// What a thread needs to open its session.
+/// What a session is opened with.
 struct Parts {
     plans: Vec<Plan>,
     states: States,
     data: Vec<DataBytes>,
 }
 
+impl Parts {
+    fn open(&self, adapter: Option<gpu::Adapter>, threads: Option<usize>) -> Result<Box<dyn Session>, BackendError> {
+        let setup = Setup { plans: &self.plans, states: &self.states, data: &self.data };
+        match adapter {
+            Some(adapter) => gpu::open(&setup, &adapter),
+            None => cpu::open(&setup, threads),
+        }
+    }
+}
+
 fn open_gang(
     program: &Program,
     prepared: &Prepared,
-    data: Vec<DataBytes>,
+    data: &[DataBytes],
     threads: Option<usize>,
 ) -> Result<Box<dyn Session>, OpenError> {
-    let adapters: Vec<Option<gpu::Adapter>> = match &program.train.devices {
-        Devices::Many(devices) => devices.iter().map(choose).collect::<Result<_, _>>()?,
-        device => vec![choose(device)?],
+    let devices = match &program.train.devices {
+        Devices::Many(devices) => devices.clone(),
+        device => vec![device.clone()],
     };
+    let adapters: Vec<Option<gpu::Adapter>> = devices.iter().map(choose).collect::<Result<_, _>>()?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from) / peers::standing().local_size;
-    let available = threads.unwrap_or_else(|| cores().max(1));
     let on_cpu = adapters.iter().filter(|adapter| adapter.is_none()).count();
+    let threads = (threads.unwrap_or_else(|| cores().max(1)) / on_cpu.max(1)).max(1);
     // Two kinds of executors have two kinds of plans, of the same steps.
     let mut kinds: Vec<(Fusion, Arc<Parts>)> = Vec::new();
-    let mut replicas: Vec<gang::Open> = Vec::new();
-    for adapter in adapters {
+    let mut parts: Vec<Arc<Parts>> = Vec::new();
+    for adapter in &adapters {
         let fusion = if adapter.is_some() { gpu::FUSION } else { cpu::FUSION };
         let known = kinds.iter().find(|(other, _)| *other == fusion).map(|(_, parts)| Arc::clone(parts));
-        let parts = known.unwrap_or_else(|| {
+        parts.push(known.unwrap_or_else(|| {
             let own = prepare(program, fusion);
-            let parts = Arc::new(Parts { plans: own.plans, states: own.states, data: data.clone() });
+            let parts = Arc::new(Parts { plans: own.plans, states: own.states, data: data.to_vec() });
             kinds.push((fusion, Arc::clone(&parts)));
             parts
-        });
-        check_memory(program, prepared, &limits_of(adapter.as_ref()))?;
-        replicas.push(Box::new(move || {
-            let setup = Setup { plans: &parts.plans, states: &parts.states, data: &parts.data };
-            match adapter {
-                Some(adapter) => gpu::open(&setup, &adapter),
-                None => cpu::open(&setup, Some((available / on_cpu).max(1))),
-            }
         }));
+        check_memory(program, prepared, &limits_of(adapter.as_ref()))?;
     }
     let rows = program.data.splits.iter().map(|split| split.rows.to_string()).collect::<Vec<_>>().join(" ");
     let identity = format!("{} {rows}", pipeline_sha256(program));
-    Ok(gang::open(prepared, replicas, program.train.shards.is_some(), peers::connect(), &identity)?)
+    let dealing = match (program.train.shards, program.train.balances) {
+        (Some(_), _) => gang::Dealing::ByNumber,
+        (None, true) => gang::Dealing::Measured,
+        (None, false) => gang::Dealing::InTurn,
+    };
+    let prepared = prepared.clone();
+    let mut first = Some(adapters);
+    let mut open = move |peers: Option<Box<dyn Peers>>| {
+        let again = |device: &Devices| if *device == Devices::Cpu { Ok(None) } else { choose_again(device) };
+        let adapters = first.take().map_or_else(|| devices.iter().map(again).collect::<Result<_, _>>(), Ok)?;
+        let replicas = adapters.into_iter().zip(&parts).map(|(adapter, parts)| {
+            let parts = Arc::clone(parts);
+            let open: gang::Open = Box::new(move || parts.open(adapter, Some(threads)));
+            open
+        });
+        gang::open(&prepared, replicas.collect(), dealing, peers, &identity)
+    };
+    match peers::connect() {
+        // Others would wait at another place of the training.
+        Some(peers) => Ok(open(Some(peers))?),
+        None => Ok(Box::new(Reopening::new(Box::new(move || open(None)))?)),
+    }
 }
 
 /// Finds out which devices `all` stands for and, where processes train together, how many replicas there are in all. Of
@@ -167,6 +198,14 @@ fn choose(devices: &Devices) -> Result<Option<gpu::Adapter>, BackendError> {
         Devices::Many(devices) => choose(&devices[0])?,
         Devices::All => gpu::all()?.first().map(|index| gpu::select(&index.to_string())).transpose()?,
     })
+}
+
+/// The adapter that takes the place of one that was lost: a GPU, since the plans are for one.
+fn choose_again(devices: &Devices) -> Result<Option<gpu::Adapter>, BackendError> {
+    match devices {
+        Devices::Auto => gpu::select("auto").map(Some),
+        devices => choose(devices),
+    }
 }
 
 /// The bytes of the data sets that the plans read, each once.

@@ -1,10 +1,16 @@
 //! Several devices that train together: equal gradients, equal weights whatever the number, real data to its threshold,
 //! and failures.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nnoptc::backend::gang::Dealing;
 use nnoptc::backend::{BackendError, Session};
 use nnoptc::data::load::load;
 use nnoptc::formats::Disk;
 use nnoptc::ir::{StateId, StateKind};
+use nnoptc::lower::Mode;
 use nnoptc::plan::prepare::prepare;
 use nnoptc::train::device::{fusion, open_session};
 use nnoptc::train::events::{Status, Summary};
@@ -177,7 +183,7 @@ fn a_replica_that_fails_ends_the_training_with_its_message() {
                 open
             })
             .collect();
-        let opened = nnoptc::backend::gang::open(&prepared, replicas, false, None, "");
+        let opened = nnoptc::backend::gang::open(&prepared, replicas, Dealing::InTurn, None, "");
         let message = match opened {
             Err(error) => error.to_string(),
             Ok(mut session) => {
@@ -189,4 +195,79 @@ fn a_replica_that_fails_ends_the_training_with_its_message() {
         let wanted = if panics { "its thread has ended" } else { "the device `the second` was lost: pulled out" };
         assert!(message.contains(wanted), "{message}");
     }
+}
+
+/// Takes its time for every part of an update, and counts them.
+struct Slow {
+    inner: Box<dyn Session>,
+    /// The plans that are parts of updates.
+    counted: Vec<bool>,
+    words: Vec<usize>,
+    delay: Duration,
+    parts: Arc<AtomicUsize>,
+}
+
+impl Session for Slow {
+    fn device(&self) -> String {
+        "a slow one".to_owned()
+    }
+
+    fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
+        self.inner.write_state(id, words)
+    }
+
+    fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError> {
+        self.inner.read_state(id)
+    }
+
+    fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
+        if self.counted[plan] {
+            let parts = rows.len() / self.words[plan];
+            self.parts.fetch_add(parts, Ordering::Relaxed);
+            std::thread::sleep(self.delay * parts as u32);
+        }
+        self.inner.run(plan, rows)
+    }
+
+    fn wait(&mut self) -> Result<(), BackendError> {
+        self.inner.wait()
+    }
+}
+
+#[test]
+fn a_slow_device_gets_fewer_parts_where_they_are_balanced() {
+    let list = devices(&["cpu".to_owned(), "cpu".to_owned()]);
+    let run = |balance: &str| {
+        let settings = [&list, balance, "train.epochs=2", "train.early_stop=none"];
+        let program = program("examples/digits.nnopt", &settings);
+        let prepared = prepare(&program, fusion(&program));
+        let loaded = load(&program, &Disk).unwrap();
+        let parts = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
+        let replicas = (0..2).map(|index| {
+            let (plans, states) = (prepared.plans.clone(), prepared.states.clone());
+            let data = nnoptc::train::device::resident_data(&program, &prepared, &loaded);
+            let modes = prepared.steps.iter().map(|step| step.spec.mode == Mode::Accumulate).collect();
+            let words = prepared.plans.iter().map(|plan| plan.step.words).collect();
+            let (parts, delay) = (Arc::clone(&parts[index]), Duration::from_millis([2, 12][index]));
+            let open: nnoptc::backend::gang::Open = Box::new(move || {
+                let setup = nnoptc::backend::Setup { plans: &plans, states: &states, data: &data };
+                let inner = nnoptc::backend::cpu::open(&setup, Some(1))?;
+                Ok(Box::new(Slow { inner, counted: modes, words, delay, parts }))
+            });
+            open
+        });
+        let dealing = if program.train.balances { Dealing::Measured } else { Dealing::InTurn };
+        let mut session = nnoptc::backend::gang::open(&prepared, replicas.collect(), dealing, None, "").unwrap();
+        let silent = &mut crate::training::Silent;
+        let summary = nnoptc::train::run::run(&program, &prepared, &loaded, &mut *session, None, silent).unwrap();
+        (parts.map(|parts| parts.load(Ordering::Relaxed)), summary)
+    };
+    let (equal, expected) = run("train.balance=equal");
+    assert_eq!(equal[0], equal[1]);
+    let (balanced, found) = run("train.balance=measured");
+    // Four parts for each where there was one, six of seven of them for the faster one.
+    assert_eq!(balanced[0] + balanced[1], 4 * (equal[0] + equal[1]));
+    assert!(balanced[0] > 3 * balanced[1], "{balanced:?}");
+    let [expected, found] = [expected, found].map(|summary| summary.test[0].1);
+    assert!((found / expected - 1.0).abs() < 1e-3, "the test loss is {found}, with equal parts {expected}");
 }

@@ -114,6 +114,7 @@ fn samples() -> Vec<Sample> {
     add("E0303", good("linear(classes)", "linear(classes) -> softmax"));
     add("E0304", good("optimizer", "metrics   = mae\noptimizer"));
     add("E0305", good("adam(lr = 1e-3)", "sgd(nesterov = true)"));
+    add("E0306", good("epochs = 2", "epochs = 2\n    balance = measured\n    reproducible = shards(2)"));
     // Data and training.
     add("E0401", good("idx(\"train\")", "idx(\"trian\")"));
     add("E0402", good("test      = idx(\"test\")", "test = split(train, 12)"));

@@ -181,6 +181,7 @@ const SETTINGS: &str = "
     train.precision: batch = 6 => batch = 6; precision = mixed
     train.devices: batch = 6 => batch = 6; devices = gpu
     train.reproducible: batch = 6 => batch = 6; reproducible = shards(2)
+    train.balance: batch = 8; devices = [cpu, cpu] => batch = 8; devices = [cpu, cpu]; balance = measured
     shards.n: batch = 6; reproducible = shards(2) => batch = 6; reproducible = shards(3)
     train.early_stop: batch = 6 => batch = 6; early_stop = patience(1 epochs)
     train.seed: batch = 6 => batch = 6; seed = 1
