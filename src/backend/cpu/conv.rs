@@ -1,4 +1,5 @@
-//! Convolutions and the gradients of their images: products whose right operand is the image, moved by each tap.
+//! Convolutions and the gradients of their images: products whose right operand is the image, moved by each tap; or, by
+//! [`winograd`], sums of its rows.
 
 use std::ops::Range;
 
@@ -9,6 +10,7 @@ use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::{Fragments, Outer, STRIP, outer};
 use super::spread::Spread;
+use super::winograd;
 use super::{Batch, Job};
 use crate::ir::ConvGeometry;
 
@@ -35,6 +37,9 @@ pub fn forward(
     if is_depthwise(&g) {
         let build = |out| Box::new(Depthwise::new(DepthwiseKind::Forward, g, [x, weight, out], isa)) as Box<dyn Job>;
         return Late::build(out, results(&g), build);
+    }
+    if winograd::pays(&g) {
+        return Box::new(winograd::conv::Conv::forward(&g, [x, weight], out, batch, isa));
     }
     let spread = Spread::of_images(&g);
     let taps = taps(&g);
@@ -84,6 +89,9 @@ pub fn input_grad(
         let build =
             |out| Box::new(Depthwise::new(DepthwiseKind::InputGrad, g, [out, weight, grad], isa)) as Box<dyn Job>;
         return Late::build(out, images(&g), build);
+    }
+    if winograd::pays(&g) {
+        return Box::new(winograd::conv::Conv::input_grad(&g, [weight, grad], out, batch, isa));
     }
     // Where a tap finds the gradient from a pixel of a remainder, in steps of the stride; it may lie before the first.
     let places = |axis: usize, remainder: usize, tap: usize| {
@@ -152,6 +160,9 @@ pub fn weight_grad(
     if is_depthwise(&g) {
         let build = |out| Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa)) as Box<dyn Job>;
         return Late::build(out, filters(&g), build);
+    }
+    if winograd::pays(&g) {
+        return Box::new(winograd::weight::WeightGrad::new(g, [x, grad], out, batch, isa));
     }
     Box::new(WeightGrad::new(g, x, grad, out, batch, isa))
 }
@@ -357,6 +368,7 @@ impl Conv {
                         Target::Runs(fragments) => Some(fragments),
                         Target::Rows | Target::Copy => None,
                     },
+                    add: false,
                 };
                 if matches!(bound.target, Target::Copy) {
                     self.copied(bound, product, copy, out);

@@ -229,6 +229,7 @@ impl MatMul {
                             out: out.add(column - start),
                             out_row,
                             fragments: None,
+                            add: false,
                         };
                         outer(self.isa, &product);
                     }

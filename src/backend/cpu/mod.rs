@@ -29,6 +29,7 @@ mod switch;
 mod tests;
 mod tile;
 mod vector;
+mod winograd;
 
 use std::ops::Range;
 

@@ -88,6 +88,9 @@ pub struct Outer<'a> {
     pub out_row: usize,
     /// Where columns go in a row of the result, if not one after the other.
     pub fragments: Option<&'a Fragments>,
+    /// Whether the product is added to what is there; then rows of the result are runs, and vectors that begin in one
+    /// are inside its allocation.
+    pub add: bool,
 }
 
 for_each_isa! {
@@ -165,6 +168,15 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
                 let a = V::splat(*a[at].add(*a_step));
                 for vector in 0..N {
                     sums[at][vector] = sums[at][vector].add_product(a, b[vector]);
+                }
+            }
+        }
+        if p.add {
+            // Behind the sums, not before: sums of sums lose less than one long sum.
+            let out = p.out.add(row * p.out_row + column);
+            for (at, sums) in sums.iter_mut().enumerate() {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.add_product(V::splat(1.0), V::load(out.add(at * p.out_row + vector * V::LANES)));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Matrix products, convolutions, pools.
 
+use super::super::winograd;
 use super::*;
 use crate::ir::{ConvGeometry, PoolGeometry};
 
@@ -147,6 +148,55 @@ fn random_convolutions_agree() {
             check_conv(&mut random, geometry(sizes, input, kernel, rest));
             done += 1;
         }
+    }
+}
+
+#[test]
+fn sums_of_rows_are_convolved() {
+    let mut random = Sequence::new(26, 0, 0);
+    let same = [[1, 1], [1, 1], [1, 1], [1, 1]];
+    let bare = [[1, 1], [0, 0], [1, 1], [0, 0]];
+    for g in [
+        geometry([5, 8, 8, 1], [8, 8], [3, 3], same),
+        geometry([40, 16, 16, 1], [4, 4], [3, 3], same),
+        geometry([3, 13, 19, 1], [11, 21], [3, 3], same),
+        geometry([3, 16, 40, 1], [26, 26], [3, 3], bare),
+        geometry([2, 24, 32, 2], [12, 9], [3, 5], [[1, 1], [2, 4], [1, 1], [2, 1]]),
+        geometry([2, 27, 24, 3], [10, 33], [3, 1], [[1, 1], [1, 0], [1, 1], [0, 2]]),
+        geometry([1, 8, 9, 1], [70, 80], [3, 3], same),
+        geometry([2, 9, 8, 1], [5, 3], [3, 2], [[1, 1], [2, 0], [1, 1], [2, 1]]),
+    ] {
+        assert!(winograd::pays(&g), "{g:?}");
+        check_conv(&mut random, g);
+    }
+}
+
+/// Cancelled factors cost digits: how many is what allows this kind of convolution at all.
+#[test]
+fn sums_of_rows_cost_less_than_two_bits() {
+    let mut random = Sequence::new(27, 0, 0);
+    for channels in [16, 64] {
+        let g = geometry([2, channels, 16, 1], [16, 16], [3, 3], [[1, 1], [1, 1], [1, 1], [1, 1]]);
+        assert!(winograd::pays(&g));
+        let x = numbers(&mut random, count(&g.input_shape()));
+        let weight = numbers(&mut random, count(&g.weight_shape()));
+        let mut case = Case::default();
+        let (x_ref, weight_ref) = (case.floats(&x), case.floats(&weight));
+        let out = case.result(count(&g.output_shape()), DType::F32);
+        case.kernel(KernelKind::Conv2d { geometry: g, x: x_ref, weight: weight_ref, out: out.into() });
+        let mut exact = vec![0.0_f64; out.len];
+        let mut plain = vec![0.0_f32; out.len];
+        for_products(&g, |at_x, at_weight, at_y| {
+            exact[at_y] += f64::from(x[at_x]) * f64::from(weight[at_weight]);
+            plain[at_y] = x[at_x].mul_add(weight[at_weight], plain[at_y]);
+        });
+        let error = |values: &[f32]| {
+            let squares = values.iter().zip(&exact).map(|(value, exact)| (f64::from(*value) - exact).powi(2));
+            (squares.sum::<f64>() / exact.len() as f64).sqrt()
+        };
+        let (sums, plain) = (error(&case.run_floats(out)), error(&plain));
+        assert!(sums < 4.0 * plain, "{channels} channels: {sums:e}, plain sums {plain:e}");
+        assert!(sums > 0.0, "numbers are rounded");
     }
 }
 
