@@ -21,6 +21,10 @@ use crate::plan::{Plan, plan};
 
 /// So many samples tell: a unit that none of them moves is called dead.
 const SAMPLES: usize = 64;
+/// Words that a measurement may take beside the training. With large models, fewer samples have to do.
+const WORDS: usize = 16 << 20;
+/// Fewest samples: what normalizes a batch needs some.
+const FEWEST: usize = 8;
 
 /// The share of the training's time that measurements may take.
 const SHARE: f64 = 0.01;
@@ -76,14 +80,14 @@ impl HealthCheck {
 impl Planned {
     fn new(program: &Program, loaded: &Loaded) -> Result<Planned, BackendError> {
         let all = &loaded.rows[0];
-        let count = SAMPLES.min(all.len());
+        let mut count = SAMPLES.min(all.len());
+        let (mut plan, mut states) = plan_of(program, count);
+        while plan.arena_words > WORDS && count >= 2 * FEWEST {
+            count /= 2;
+            (plan, states) = plan_of(program, count);
+        }
         // From all over the split: files are often sorted by class.
         let rows: Vec<u32> = (0..count).map(|index| all[index * all.len() / count]).collect();
-        let mut states = States::default();
-        let mut graph = lower_health(program, count, &mut states);
-        read_batch_only(&mut graph, count);
-        passes::optimize(&mut graph, &states, &mut |_, _| {});
-        let plan = plan(&graph, &states, cpu::FUSION);
         let dataset = &loaded.datasets[program.data.splits[0].source];
         let bytes = |info: &crate::ir::DataInfo| Arc::new(bytes_of(dataset, info.name.ends_with(".samples"), &rows));
         let data: Vec<DataBytes> =
@@ -131,6 +135,15 @@ impl Planned {
         }
         Ok(health)
     }
+}
+
+/// The plan of a measurement on so many samples, and its states.
+fn plan_of(program: &Program, count: usize) -> (Plan, States) {
+    let mut states = States::default();
+    let mut graph = lower_health(program, count, &mut states);
+    read_batch_only(&mut graph, count);
+    passes::optimize(&mut graph, &states, &mut |_, _| {});
+    (plan(&graph, &states, cpu::FUSION), states)
 }
 
 /// The samples or the targets of these rows, as a device has them.

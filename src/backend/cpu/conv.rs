@@ -9,7 +9,7 @@ use super::epilogue::{Late, Output};
 use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::{Fragments, Outer, STRIP, outer};
-use super::spread::Spread;
+use super::spread::{Spread, copy_to_every_second};
 use super::winograd;
 use super::{Batch, Job};
 use crate::ir::ConvGeometry;
@@ -394,7 +394,7 @@ impl Conv {
                 std::slice::from_raw_parts(copy, rows * row)
             };
             for (from, out) in from.chunks_exact(row).zip(out.chunks_exact_mut(self.plane)) {
-                bound.pass.place(from, self.spread.size[1], &mut out[bound.pass.first..]);
+                bound.pass.place(self.isa, from, self.spread.size[1], &mut out[bound.pass.first..]);
             }
         }
     }
@@ -402,13 +402,14 @@ impl Conv {
 
 impl Pass {
     /// Copies the pixels of a channel, in rows of `width`, to their places.
-    fn place(&self, from: &[f32], width: usize, out: &mut [f32]) {
+    fn place(&self, isa: Isa, from: &[f32], width: usize, out: &mut [f32]) {
         for y in 0..self.size[0] {
             let from = &from[y * width..][..self.size[1]];
-            let to = out[y * self.step[0]..].iter_mut();
+            let to = &mut out[y * self.step[0]..];
             match self.step[1] {
-                2 => to.step_by(2).zip(from).for_each(|(to, from)| *to = *from),
-                step => to.step_by(step).zip(from).for_each(|(to, from)| *to = *from),
+                // SAFETY: `Isa::detect` has found the instructions.
+                2 => unsafe { copy_to_every_second(isa, from, to) },
+                step => to.iter_mut().step_by(step).zip(from).for_each(|(to, from)| *to = *from),
             }
         }
     }

@@ -26,6 +26,8 @@ fn ask_for_large_pages(start: NonNull<u32>, bytes: usize) {
 
 /// Zeroed words at an address that is a multiple of 64 and does not change.
 pub struct Words {
+    /// What was allocated; the words begin at the first address inside that is aligned.
+    block: NonNull<u8>,
     start: NonNull<u32>,
     len: usize,
 }
@@ -40,23 +42,30 @@ impl Words {
     pub fn zeroed(len: usize) -> Words {
         let layout = Words::layout(len);
         // SAFETY: the layout is never of size 0.
-        let start = unsafe { std::alloc::alloc(layout) };
-        match NonNull::new(start.cast()) {
-            Some(start) => {
-                // Before the first touch, which is what gives each page its size.
-                ask_for_large_pages(start, layout.size());
-                // SAFETY: the allocation has this size.
-                unsafe { start.as_ptr().cast::<u8>().write_bytes(0, layout.size()) };
-                Words { start, len }
-            }
-            None => std::alloc::handle_alloc_error(layout),
-        }
+        let Some(block) = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }) else {
+            std::alloc::handle_alloc_error(layout)
+        };
+        let align = Words::align(len);
+        // SAFETY: the layout has room for the words behind the first aligned address.
+        let start = unsafe { block.add(block.align_offset(align)) }.cast::<u32>();
+        // Before the first touch, which is what gives each page its size.
+        ask_for_large_pages(start, Words::bytes(len));
+        Words { block, start, len }
     }
 
+    fn bytes(len: usize) -> usize {
+        len.max(1).next_multiple_of(16) * 4
+    }
+
+    fn align(len: usize) -> usize {
+        if Words::bytes(len) >= LARGE_PAGE { LARGE_PAGE } else { 64 }
+    }
+
+    /// Asks an allocator for little alignment: it then gives large blocks as the system has zeroed them, page by page when
+    /// they are first touched, and does not write the zeros itself.
     fn layout(len: usize) -> Layout {
-        let bytes = len.max(1).next_multiple_of(16) * 4;
-        let align = if bytes >= LARGE_PAGE { LARGE_PAGE } else { 64 };
-        Layout::from_size_align(bytes, align).expect("a buffer fits into the address space")
+        let bytes = Words::bytes(len).checked_add(Words::align(len)).expect("a buffer fits into the address space");
+        Layout::from_size_align(bytes, align_of::<u64>()).expect("a buffer fits into the address space")
     }
 
     /// The first word.
@@ -84,7 +93,7 @@ impl Words {
 impl Drop for Words {
     fn drop(&mut self) {
         // SAFETY: allocated in `zeroed` with this very layout.
-        unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), Words::layout(self.len)) }
+        unsafe { std::alloc::dealloc(self.block.as_ptr(), Words::layout(self.len)) }
     }
 }
 

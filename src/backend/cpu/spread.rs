@@ -115,7 +115,8 @@ unsafe fn fill_body<A: Arithmetic>(spread: &Spread, image: &[f32], to: &mut [f32
                 match spread.stride[1] {
                     // SAFETY: the caller's promise.
                     1 => unsafe { copy_row::<A::Vector>(&from[..row.len()], row) },
-                    2 => row.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from),
+                    // SAFETY: as above.
+                    2 => unsafe { copy_every_second::<A::Vector>(from, row) },
                     stride => row.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
                 }
             }
@@ -170,6 +171,46 @@ unsafe fn copy_row<V: Vector>(from: &[f32], to: &mut [f32]) {
             V::load_some(from.as_ptr().add(at), len - at).store_some(to.as_mut_ptr().add(at), 0, len - at);
         }
     }
+}
+
+/// Copies every second number of a row.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+unsafe fn copy_every_second<V: Vector>(from: &[f32], to: &mut [f32]) {
+    let len = to.len();
+    let from = &from[..(2 * len).saturating_sub(1)];
+    let mut at = 0;
+    while at + V::LANES <= len {
+        // SAFETY: all is inside both slices.
+        unsafe { V::load_every_second(from.as_ptr().add(2 * at)).store(to.as_mut_ptr().add(at)) };
+        at += V::LANES;
+    }
+    (at..len).for_each(|at| to[at] = from[2 * at]);
+}
+
+for_each_isa! {
+    /// Copies a row to every second number of another.
+    ///
+    /// # Safety
+    /// The processor has `isa`.
+    pub unsafe fn copy_to_every_second(from: &[f32], to: &mut [f32]) = copy_to_every_second_body
+}
+
+/// # Safety
+/// As [`copy_to_every_second`].
+#[inline(always)]
+unsafe fn copy_to_every_second_body<A: Arithmetic>(from: &[f32], to: &mut [f32]) {
+    let len = from.len();
+    let to = &mut to[..(2 * len).saturating_sub(1)];
+    let mut at = 0;
+    while at + A::Vector::LANES <= len {
+        // SAFETY: all is inside both slices.
+        unsafe { A::Vector::load(from.as_ptr().add(at)).store_every_second(to.as_mut_ptr().add(2 * at)) };
+        at += A::Vector::LANES;
+    }
+    (at..len).for_each(|at| to[2 * at] = from[at]);
 }
 
 /// Fills a short row with zeros.

@@ -23,6 +23,10 @@ pub trait Vector: Copy {
     unsafe fn load_some(from: *const f32, len: usize) -> Self;
     /// Writes `len` lanes from lane `first` on to an address.
     unsafe fn store_some(self, to: *mut f32, first: usize, len: usize);
+    /// Every second float from an address on: the last that is read is the one before twice as many.
+    unsafe fn load_every_second(from: *const f32) -> Self;
+    /// Writes the lanes to every second float from an address on; what is between, and behind the last, stays.
+    unsafe fn store_every_second(self, to: *mut f32);
     /// `self + a·b`
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// The sums of the lanes of eight vectors, each in the same order of halves.
@@ -132,6 +136,29 @@ impl Vector for __m512 {
     }
 
     #[inline(always)]
+    unsafe fn load_every_second(from: *const f32) -> Self {
+        // SAFETY: as above; the last number is not read.
+        unsafe {
+            let (low, high) = (_mm512_loadu_ps(from), _mm512_maskz_loadu_ps(lanes(0, 15), from.add(16)));
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            _mm512_permutex2var_ps(low, even, high)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_every_second(self, to: *mut f32) {
+        // SAFETY: as above; lanes outside the mask are not written.
+        unsafe {
+            let half = _mm512_castps512_ps256(self);
+            let (low, high) = (_mm512_castps256_ps512(half), _mm512_extractf32x8_ps::<1>(self));
+            let high = _mm512_castps256_ps512(high);
+            let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+            _mm512_mask_storeu_ps(to, 0x5555, _mm512_permutexvar_ps(twice, low));
+            _mm512_mask_storeu_ps(to.add(16), 0x5555, _mm512_permutexvar_ps(twice, high));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn totals(of: [Self; 8]) -> [f32; 8] {
         // SAFETY: as above.
         unsafe {
@@ -201,6 +228,29 @@ impl Vector for __m256 {
     }
 
     #[inline(always)]
+    unsafe fn load_every_second(from: *const f32) -> Self {
+        let mut lanes = [0.0; 8];
+        for (at, lane) in lanes.iter_mut().enumerate() {
+            // SAFETY: as above.
+            *lane = unsafe { *from.add(2 * at) };
+        }
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_every_second(self, to: *mut f32) {
+        let mut lanes = [0.0; 8];
+        // SAFETY: as above.
+        unsafe {
+            _mm256_storeu_ps(lanes.as_mut_ptr(), self);
+            for (at, lane) in lanes.into_iter().enumerate() {
+                *to.add(2 * at) = lane;
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn totals(of: [Self; 8]) -> [f32; 8] {
         // SAFETY: as above.
         unsafe { totals_of_eight(of) }
@@ -257,6 +307,20 @@ impl<const FUSED: bool> Vector for Four<FUSED> {
         for lane in 0..len {
             // SAFETY: the caller's promise.
             unsafe { *to.add(lane) = self.0[first + lane] };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_every_second(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        Four(std::array::from_fn(|lane| unsafe { *from.add(2 * lane) }))
+    }
+
+    #[inline(always)]
+    unsafe fn store_every_second(self, to: *mut f32) {
+        for (at, lane) in self.0.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(2 * at) = lane };
         }
     }
 

@@ -36,8 +36,7 @@ const FAR: [f32; 3] = [1.5, 2.25, 3.375];
 /// The product of the squares.
 const SQUARES: f32 = NEAR[1] * FAR[1];
 /// What the filter's polynomial is divided by at 0, at the nearer and at the farther points.
-const DIVISORS: [f32; 3] =
-    [SQUARES, 2.0 * NEAR[1] * (NEAR[1] - FAR[1]), 2.0 * FAR[1] * (FAR[1] - NEAR[1])];
+const DIVISORS: [f32; 3] = [SQUARES, 2.0 * NEAR[1] * (NEAR[1] - FAR[1]), 2.0 * FAR[1] * (FAR[1] - NEAR[1])];
 
 /// Fewest channels and filters of a group: with fewer, the sums of rows take longer than the products they save.
 const FEWEST: usize = 8;
@@ -101,14 +100,9 @@ impl Rows for OfImage {
             let outer = |low: V, middle: V, high: V| {
                 high.add_product(V::splat(-(NEAR[1] + FAR[1])), middle).add_product(V::splat(SQUARES), low)
             };
-            let (even, odd) = (
-                x[4].add_product(V::splat(-FAR[1]), x[2]),
-                x[3].add_product(V::splat(-FAR[1]), x[1]),
-            );
-            let (far_even, far_odd) = (
-                x[4].add_product(V::splat(-NEAR[1]), x[2]),
-                x[3].add_product(V::splat(-NEAR[1]), x[1]),
-            );
+            let (even, odd) = (x[4].add_product(V::splat(-FAR[1]), x[2]), x[3].add_product(V::splat(-FAR[1]), x[1]));
+            let (far_even, far_odd) =
+                (x[4].add_product(V::splat(-NEAR[1]), x[2]), x[3].add_product(V::splat(-NEAR[1]), x[1]));
             [
                 outer(x[0], x[2], x[4]),
                 even.add_product(V::splat(NEAR[0]), odd),

@@ -14,9 +14,9 @@ use crate::ir::ConvGeometry;
 const PART_WORK: usize = 500_000;
 /// Most parts of a kernel.
 const MAX_PARTS: usize = 16;
-/// About how many pixels go through all products at once: three tiles of the products, so that the results of a strip of
+/// About how many pixels go through all products at once: four tiles of the products, so that the results of a strip of
 /// filters stay in the nearest cache.
-const COLUMNS: usize = 144;
+const COLUMNS: usize = 192;
 
 /// A convolution of `channels` to `filters` of each group.
 pub struct Conv {
@@ -55,13 +55,7 @@ pub struct Conv {
 
 impl Conv {
     /// `out = conv(x, weight)`
-    pub fn forward(
-        g: &ConvGeometry,
-        [x, weight]: [Region; 2],
-        out: Output,
-        batch: Option<Batch>,
-        isa: Isa,
-    ) -> Conv {
+    pub fn forward(g: &ConvGeometry, [x, weight]: [Region; 2], out: Output, batch: Option<Batch>, isa: Isa) -> Conv {
         let (channels, filters) = (g.channels / g.groups, g.filters / g.groups);
         let filter = g.kernel[0] * g.kernel[1];
         let strides = [filters * channels * filter, channels * filter, filter];

@@ -137,7 +137,8 @@ impl WeightGrad {
         let tiles_at = [tiles.start, tiles.end];
         let pixels = images.len() * tiles.len() * g.output[1];
         // The rows of an image that these tiles read.
-        let rows = [tiles.start * ROWS, tiles.end * ROWS + TAPS - 1].map(|row| row.saturating_sub(g.padding[0]).min(height));
+        let rows =
+            [tiles.start * ROWS, tiles.end * ROWS + TAPS - 1].map(|row| row.saturating_sub(g.padding[0]).min(height));
         // SAFETY: the builder has checked the sizes of all buffers; scratch memory has these words.
         unsafe {
             let (turned, image_sums) = (scratch, scratch.add(words[0]));
