@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::isa::Isa;
-use super::memory::Region;
+use super::memory::{Region, Workspace};
 use super::{Batch, Job, Turn, compile as compile_kernel};
 use crate::plan::{self, Body, BufferRef, Kernel, KernelKind, Plan};
 
@@ -23,15 +23,20 @@ const SHORT: u64 = 1_000_000;
 const COPY: usize = 8;
 
 /// The jobs of a plan, in order.
-pub fn compile(plan: &Plan, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Vec<Box<dyn Job>> {
+pub fn compile(plan: &Plan, bind: &dyn Fn(&BufferRef) -> Region, workspace: &Workspace, isa: Isa) -> Vec<Box<dyn Job>> {
     let mut jobs: Vec<Box<dyn Job>> = Vec::new();
     let mut next = 0;
+    let compile = |kernel: &Kernel, turn: Turn| compile_kernel(kernel, bind, workspace, turn, isa);
     let alone = |kernels: Range<usize>| {
-        plan.kernels[kernels].iter().map(|kernel| compile_kernel(kernel, bind, Turn::Alone, isa)).collect::<Vec<_>>()
+        let job = |kernel| {
+            workspace.begin_anew();
+            compile(kernel, Turn::Alone)
+        };
+        plan.kernels[kernels].iter().map(job).collect::<Vec<_>>()
     };
     for chain in &plan.chains {
         jobs.extend(alone(next..chain.kernels.start));
-        jobs.extend(linked(plan, chain, bind, isa));
+        jobs.extend(linked(plan, chain, &compile, workspace));
         next = chain.kernels.end;
     }
     jobs.extend(alone(next..plan.kernels.len()));
@@ -39,7 +44,13 @@ pub fn compile(plan: &Plan, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Ve
 }
 
 /// The jobs of a chain. Kernels whose family does not run by rows cut it: what is left of a chain is one.
-fn linked(plan: &Plan, chain: &plan::Chain, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Vec<Box<dyn Job>> {
+fn linked(
+    plan: &Plan,
+    chain: &plan::Chain,
+    compile: &dyn Fn(&Kernel, Turn) -> Box<dyn Job>,
+    workspace: &Workspace,
+) -> Vec<Box<dyn Job>> {
+    workspace.begin_anew();
     let batch = Batch { rows: chain.rows, part: rows_of_part(plan, chain) };
     let block = (BLOCK_BYTES / chain.row_bytes.max(1)).clamp(1, batch.part);
     let is_short =
@@ -51,15 +62,16 @@ fn linked(plan: &Plan, chain: &plan::Chain, bind: &dyn Fn(&BufferRef) -> Region,
         let kernel = &plan.kernels[index];
         if let Some(group) = chain.late.iter().position(|group| group.contains(&index)) {
             let turn = if is_short[group] { Turn::Alone } else { Turn::Beside };
-            open.late.push(Late { job: compile_kernel(kernel, bind, turn, isa), group, is_short: is_short[group] });
+            open.late.push(Late { job: compile(kernel, turn), group, is_short: is_short[group] });
             continue;
         }
-        let job = compile_kernel(kernel, bind, Turn::Rows(batch), isa);
+        let job = compile(kernel, Turn::Rows(batch));
         match job.rows_phase() {
             Some(rows_phase) => open.by_rows.push(ByRows { job, rows_phase, copies: copies(kernel) }),
             None => {
                 jobs.extend(open.close(batch, block));
                 jobs.push(job);
+                workspace.begin_anew();
             }
         }
     }

@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 
+use super::conv_turned::{self, TurnedWeightGrad};
 use super::conv_weight::WeightGrad;
 use super::depthwise::{Depthwise, DepthwiseKind};
 use super::epilogue::{Late, Output};
 use super::isa::Isa;
-use super::memory::{Region, Words};
+use super::memory::{Region, Words, Workspace};
 use super::product::{Fragments, Outer, STRIP, outer};
 use super::spread::{Spread, copy_to_every_second};
 use super::winograd;
@@ -24,10 +25,10 @@ const COPIED: usize = 2 * STRIP;
 /// `out = conv(x, weight)`
 pub fn forward(
     g: ConvGeometry,
-    x: Region,
-    weight: Region,
+    [x, weight]: [Region; 2],
     out: Output,
     batch: Option<Batch>,
+    workspace: &Workspace,
     isa: Isa,
 ) -> Box<dyn Job> {
     check(&g);
@@ -39,7 +40,7 @@ pub fn forward(
         return Late::build(out, results(&g), build);
     }
     if winograd::pays(&g) {
-        return Box::new(winograd::conv::Conv::forward(&g, [x, weight], out, batch, isa));
+        return Box::new(winograd::conv::Conv::forward(&g, [x, weight], out, batch, workspace, isa));
     }
     let spread = Spread::of_images(&g);
     let taps = taps(&g);
@@ -75,10 +76,10 @@ pub fn forward(
 /// gradient with those taps.
 pub fn input_grad(
     g: ConvGeometry,
-    weight: Region,
-    grad: Region,
+    [weight, grad]: [Region; 2],
     out: Output,
     batch: Option<Batch>,
+    workspace: &Workspace,
     isa: Isa,
 ) -> Box<dyn Job> {
     check(&g);
@@ -91,7 +92,7 @@ pub fn input_grad(
         return Late::build(out, images(&g), build);
     }
     if winograd::pays(&g) {
-        return Box::new(winograd::conv::Conv::input_grad(&g, [weight, grad], out, batch, isa));
+        return Box::new(winograd::conv::Conv::input_grad(&g, [weight, grad], out, batch, workspace, isa));
     }
     // Where a tap finds the gradient from a pixel of a remainder, in steps of the stride; it may lie before the first.
     let places = |axis: usize, remainder: usize, tap: usize| {
@@ -147,10 +148,10 @@ pub fn input_grad(
 /// The gradient of the filters.
 pub fn weight_grad(
     g: ConvGeometry,
-    x: Region,
-    grad: Region,
+    [x, grad]: [Region; 2],
     out: Output,
     batch: Option<Batch>,
+    workspace: &Workspace,
     isa: Isa,
 ) -> Box<dyn Job> {
     check(&g);
@@ -161,10 +162,10 @@ pub fn weight_grad(
         let build = |out| Box::new(Depthwise::new(DepthwiseKind::WeightGrad, g, [x, out, grad], isa)) as Box<dyn Job>;
         return Late::build(out, filters(&g), build);
     }
-    if winograd::pays(&g) {
-        return Box::new(winograd::weight::WeightGrad::new(g, [x, grad], out, batch, isa));
+    if conv_turned::pays(&g) {
+        return Box::new(TurnedWeightGrad::new(g, [x, grad], out, batch, workspace, isa));
     }
-    Box::new(WeightGrad::new(g, x, grad, out, batch, isa))
+    Box::new(WeightGrad::new(g, [x, grad], out, batch, workspace, isa))
 }
 
 /// Whether groups have one channel and too few filters for tiles of a product.

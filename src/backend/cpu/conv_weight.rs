@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::conv::{shift, taps};
 use super::epilogue::Output;
 use super::isa::Isa;
-use super::memory::{Region, Words};
+use super::memory::{Lent, Region, Workspace};
 use super::product::{Inner, inner};
 use super::spread::{Spread, space_out};
 use super::{Batch, Job};
@@ -43,8 +43,8 @@ pub struct WeightGrad {
     together: usize,
     /// Images of a part.
     part: usize,
-    /// The sums of each part; empty if the only part writes the result.
-    sums: Words,
+    /// The sums of each part; none if the only part writes the result.
+    sums: Option<Lent>,
     by_rows: bool,
 }
 
@@ -52,10 +52,10 @@ impl WeightGrad {
     /// Binds a kernel whose buffers have the sizes of the geometry.
     pub fn new(
         geometry: ConvGeometry,
-        x: Region,
-        grad: Region,
+        [x, grad]: [Region; 2],
         out: Output,
         batch: Option<Batch>,
+        workspace: &Workspace,
         isa: Isa,
     ) -> WeightGrad {
         let g = &geometry;
@@ -74,7 +74,7 @@ impl WeightGrad {
         let part = batch.map_or(part, |batch| batch.part);
         let parts = g.batch.div_ceil(part);
         let is_direct = parts == 1 && batch.is_none() && matches!(out, Output::Buffer(_));
-        let sums = Words::zeroed(if is_direct { 0 } else { parts * len });
+        let sums = (!is_direct).then(|| workspace.lend(parts * len));
         let together = (PIXELS / pixels).clamp(1, part);
         let rows = if in_place { height } else { 1 };
         let places = |image: usize, row: usize| {
@@ -117,7 +117,7 @@ impl WeightGrad {
 
 impl Job for WeightGrad {
     fn phases(&self) -> usize {
-        if self.sums.len() == 0 { 1 } else { 2 }
+        if self.sums.is_some() { 2 } else { 1 }
     }
 
     fn parts(&self, phase: usize) -> usize {
@@ -152,12 +152,13 @@ impl Job for WeightGrad {
         let result = filters * g.output[0] * g.output[1];
         // SAFETY: the builder has checked the sizes of all buffers, and each part has its own sums and scratch memory.
         unsafe {
-            let sums = match &self.out {
-                Output::Buffer(out) if self.sums.len() == 0 => out.part_mut(0, self.len),
-                _ => {
-                    let start = self.sums.start().cast::<f32>().add(part * self.len);
+            let sums = match (&self.sums, &self.out) {
+                (Some(sums), _) => {
+                    let start = sums.start().cast::<f32>().add(part * self.len);
                     std::slice::from_raw_parts_mut(start, self.len)
                 }
+                (None, Output::Buffer(out)) => out.part_mut(0, self.len),
+                (None, Output::Epilogue(_)) => unreachable!("an epilogue reads the sums"),
             };
             let scratch = std::slice::from_raw_parts_mut(scratch.cast::<f32>(), self.scratch_words());
             let copied = if self.in_place { 0 } else { self.together * grad_len };
@@ -226,7 +227,8 @@ impl WeightGrad {
         let len = self.joined().min(self.len - start);
         // SAFETY: the sums are done; the caller's promise, as parts have no element in common.
         unsafe {
-            let sums = |at: usize| self.sums.start().cast::<f32>().add(at * self.len + start);
+            let own = self.sums.as_ref().expect("a second phase joins sums").start().cast::<f32>();
+            let sums = |at: usize| own.add(at * self.len + start);
             let total = std::slice::from_raw_parts_mut(sums(0), len);
             for at in 1..self.n_sums() {
                 let sums = std::slice::from_raw_parts(sums(at).cast_const(), len);

@@ -1,8 +1,9 @@
 //! Where buffers lie: aligned allocations, and buffers bound to addresses in them.
 
 use std::alloc::Layout;
+use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::backend::{DataBytes, Setup};
 use crate::ir::{DType, graph};
@@ -94,6 +95,49 @@ impl Drop for Words {
     fn drop(&mut self) {
         // SAFETY: allocated in `zeroed` with this very layout.
         unsafe { std::alloc::dealloc(self.block.as_ptr(), Words::layout(self.len)) }
+    }
+}
+
+/// Memory that kernels have from their first phase to their last, for a whole session: kernels that do not run at the same
+/// time have the same.
+#[derive(Default)]
+pub struct Workspace {
+    taken: Cell<usize>,
+    most: Cell<usize>,
+    words: Arc<OnceLock<Words>>,
+}
+
+impl Workspace {
+    /// `len` words for a kernel, aligned to 64 bytes, which hold anything when it begins.
+    pub fn lend(&self, len: usize) -> Lent {
+        let at = self.taken.get();
+        self.taken.set(at + len.next_multiple_of(16));
+        self.most.set(self.most.get().max(self.taken.get()));
+        Lent { at, words: Arc::clone(&self.words) }
+    }
+
+    /// Says that kernels made from here on run when those made before have ended.
+    pub fn begin_anew(&self) {
+        self.taken.set(0);
+    }
+
+    /// Allocates, when all kernels are made.
+    pub fn allocate(&self) {
+        self.words.get_or_init(|| Words::zeroed(self.most.get()));
+    }
+}
+
+/// Words of a [`Workspace`].
+pub struct Lent {
+    at: usize,
+    words: Arc<OnceLock<Words>>,
+}
+
+impl Lent {
+    /// The first word.
+    pub fn start(&self) -> *mut u32 {
+        let words = self.words.get().expect("a workspace is allocated before its kernels run");
+        words.start().wrapping_add(self.at)
     }
 }
 

@@ -7,6 +7,7 @@
 mod assemble;
 mod chain;
 mod conv;
+mod conv_turned;
 mod conv_weight;
 mod depthwise;
 mod epilogue;
@@ -39,7 +40,7 @@ use crate::plan::{self, BufferRef, Fusion, Kernel, KernelKind, Plan, Store};
 use epilogue::{Epilogue, Output};
 use isa::Isa;
 use matmul::MatMul;
-use memory::{Memory, Region, Words};
+use memory::{Memory, Region, Words, Workspace};
 use pointwise::Pointwise;
 use pool::Pool;
 use pooling::{PoolKind, Pooling};
@@ -101,12 +102,14 @@ pub fn open(setup: &Setup, threads: Option<usize>) -> Result<Box<dyn Session>, B
     let pool = Pool::new(threads.unwrap_or(available));
     let isa = Isa::detect();
     let memory = Memory::new(setup);
+    let workspace = Workspace::default();
     let jobs: Vec<Vec<Box<dyn Job>>> = (setup.plans.iter().enumerate())
         .map(|(idx, plan)| {
             let bind = |buffer: &BufferRef| memory.bind(idx, plan, buffer);
-            chain::compile(plan, &bind, isa)
+            chain::compile(plan, &bind, &workspace, isa)
         })
         .collect();
+    workspace.allocate();
     let words = jobs.iter().flatten().map(|job| job.scratch_words()).max().unwrap_or(0);
     let scratch = (0..pool.threads()).map(|_| Words::zeroed(words)).collect();
     let row_words = setup.plans.iter().map(|plan: &Plan| plan.step.words).collect();
@@ -198,7 +201,13 @@ impl Turn {
 }
 
 /// Makes a kernel ready.
-fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, turn: Turn, isa: Isa) -> Box<dyn Job> {
+fn compile(
+    kernel: &Kernel,
+    bind: &dyn Fn(&BufferRef) -> Region,
+    workspace: &Workspace,
+    turn: Turn,
+    isa: Isa,
+) -> Box<dyn Job> {
     let batch = turn.batch();
     let bind_all = |inputs: &[BufferRef]| inputs.iter().map(bind).collect::<Vec<Region>>();
     let bind_stores =
@@ -223,13 +232,13 @@ fn compile(kernel: &Kernel, bind: &dyn Fn(&BufferRef) -> Region, turn: Turn, isa
             Box::new(MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, operands, result(out), turn, isa))
         }
         KernelKind::Conv2d { geometry, x, weight, out } => {
-            conv::forward(*geometry, bind(x), bind(weight), result(out), batch, isa)
+            conv::forward(*geometry, [bind(x), bind(weight)], result(out), batch, workspace, isa)
         }
         KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
-            conv::input_grad(*geometry, bind(weight), bind(grad), result(out), batch, isa)
+            conv::input_grad(*geometry, [bind(weight), bind(grad)], result(out), batch, workspace, isa)
         }
         KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
-            conv::weight_grad(*geometry, bind(x), bind(grad), result(out), batch, isa)
+            conv::weight_grad(*geometry, [bind(x), bind(grad)], result(out), batch, workspace, isa)
         }
         KernelKind::MaxPool { geometry, x, out } => Box::new(Pooling::new(
             PoolKind::Max,

@@ -14,7 +14,6 @@
 //! Only rows are treated so, as columns would need shuffles and larger factors.
 
 pub mod conv;
-pub mod weight;
 
 use std::ops::Range;
 
@@ -358,18 +357,18 @@ unsafe fn to_results_body<A: Arithmetic>(products: Products, planes: Planes) {
 }
 
 /// How many images, and tiles of each, are computed together so that they have about `numbers` numbers in their rows.
-fn block(tiles: usize, width: usize, numbers: usize, most: usize) -> [usize; 2] {
+pub fn block(tiles: usize, width: usize, numbers: usize, most: usize) -> [usize; 2] {
     let image = tiles * width;
     if image <= numbers { [(numbers / image).clamp(1, most.max(1)), tiles] } else { [1, numbers.div_ceil(width)] }
 }
 
 /// The tiles of blocks of so many.
-fn blocks(tiles: usize, block: usize) -> impl Iterator<Item = Range<usize>> {
+pub fn blocks(tiles: usize, block: usize) -> impl Iterator<Item = Range<usize>> {
     (0..tiles).step_by(block).map(move |first| first..(first + block).min(tiles))
 }
 
 /// Multiplications that take as long, for parts of the work.
-fn multiplications(g: &ConvGeometry) -> usize {
+pub fn multiplications(g: &ConvGeometry) -> usize {
     let taps = g.kernel[0] * g.kernel[1];
     g.output_shape().iter().product::<usize>() * (g.channels / g.groups) * taps / 2
 }

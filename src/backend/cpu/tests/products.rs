@@ -1,6 +1,6 @@
 //! Matrix products, convolutions, pools.
 
-use super::super::winograd;
+use super::super::{conv_turned, winograd};
 use super::*;
 use crate::ir::{ConvGeometry, PoolGeometry};
 
@@ -139,7 +139,7 @@ fn random_convolutions_agree() {
     while done < 40 {
         let mut pick = |low: usize, high: usize| low + below(&mut random, high - low + 1);
         let groups = pick(1, 3);
-        let sizes = [pick(1, 6), groups * pick(1, 6), groups * pick(1, 20), groups];
+        let sizes = [pick(1, 6), groups * pick(1, 18), groups * pick(1, 20), groups];
         let (input, kernel) = ([pick(1, 14), pick(1, 20)], [pick(1, 4), pick(1, 4)]);
         let rest =
             [[pick(1, 3), pick(1, 3)], [pick(0, 3), pick(0, 3)], [pick(1, 2), pick(1, 2)], [pick(0, 3), pick(0, 3)]];
@@ -165,8 +165,28 @@ fn sums_of_rows_are_convolved() {
         geometry([2, 27, 24, 3], [10, 33], [3, 1], [[1, 1], [1, 0], [1, 1], [0, 2]]),
         geometry([1, 8, 9, 1], [70, 80], [3, 3], same),
         geometry([2, 9, 8, 1], [5, 3], [3, 2], [[1, 1], [2, 0], [1, 1], [2, 1]]),
+        // Larger filters than images: parts are of filters.
+        geometry([9, 40, 37, 1], [4, 4], [3, 3], same),
     ] {
         assert!(winograd::pays(&g), "{g:?}");
+        check_conv(&mut random, g);
+    }
+}
+
+#[test]
+fn gradients_of_filters_are_summed_over_turned_images() {
+    let mut random = Sequence::new(28, 0, 0);
+    for g in [
+        geometry([5, 16, 20, 1], [9, 9], [1, 1], [[1, 1], [0, 0], [1, 1], [0, 0]]),
+        geometry([5, 17, 9, 1], [16, 16], [1, 1], [[2, 2], [0, 0], [1, 1], [0, 0]]),
+        geometry([12, 6, 16, 1], [12, 12], [5, 5], [[1, 1], [0, 0], [1, 1], [0, 0]]),
+        geometry([4, 32, 24, 1], [16, 16], [3, 3], [[2, 2], [1, 1], [1, 1], [1, 1]]),
+        geometry([3, 40, 24, 2], [15, 14], [3, 3], [[2, 2], [1, 1], [2, 2], [1, 1]]),
+        geometry([2, 16, 17, 1], [70, 50], [2, 3], [[1, 2], [3, 4], [1, 1], [3, 4]]),
+        geometry([2, 24, 8, 1], [3, 2], [3, 3], [[3, 3], [2, 2], [2, 2], [3, 4]]),
+        geometry([7, 70, 64, 1], [4, 4], [4, 4], [[2, 2], [1, 1], [1, 1], [1, 1]]),
+    ] {
+        assert!(conv_turned::pays(&g), "{g:?}");
         check_conv(&mut random, g);
     }
 }

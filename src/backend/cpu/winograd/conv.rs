@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::epilogue::Output;
 use super::super::isa::Isa;
-use super::super::memory::{Region, Words};
+use super::super::memory::{Lent, Region, Workspace};
 use super::super::product::{Outer, STRIP, outer};
 use super::super::{Batch, Job};
 use super::{PRODUCTS, Planes, Products, ROWS, Source, Sums, TAPS};
@@ -38,7 +38,7 @@ pub struct Conv {
     /// Whether filters are read from their last tap to their first.
     reversed: bool,
     /// The factors of the products: `[group, strip, product, step, filter of the strip]`.
-    factors: Words,
+    factors: Lent,
     /// Where each step of the sums is in a row of a strip, and in the sums of rows.
     a_steps: Vec<usize>,
     b_steps: Vec<usize>,
@@ -55,11 +55,29 @@ pub struct Conv {
 
 impl Conv {
     /// `out = conv(x, weight)`
-    pub fn forward(g: &ConvGeometry, [x, weight]: [Region; 2], out: Output, batch: Option<Batch>, isa: Isa) -> Conv {
+    pub fn forward(
+        g: &ConvGeometry,
+        [x, weight]: [Region; 2],
+        out: Output,
+        batch: Option<Batch>,
+        workspace: &Workspace,
+        isa: Isa,
+    ) -> Conv {
         let (channels, filters) = (g.channels / g.groups, g.filters / g.groups);
         let filter = g.kernel[0] * g.kernel[1];
         let strides = [filters * channels * filter, channels * filter, filter];
-        Conv::new(g, [channels, filters], [g.input, g.output, g.padding], strides, false, [x, weight], out, batch, isa)
+        Conv::new(
+            g,
+            [channels, filters],
+            [g.input, g.output, g.padding],
+            strides,
+            false,
+            [x, weight],
+            out,
+            batch,
+            workspace,
+            isa,
+        )
     }
 
     /// The gradient of the images: the convolution of the gradient with the filters, turned around.
@@ -68,13 +86,25 @@ impl Conv {
         [weight, grad]: [Region; 2],
         out: Output,
         batch: Option<Batch>,
+        workspace: &Workspace,
         isa: Isa,
     ) -> Conv {
         let (channels, filters) = (g.channels / g.groups, g.filters / g.groups);
         let filter = g.kernel[0] * g.kernel[1];
         let strides = [filters * channels * filter, filter, channels * filter];
         let before = [0, 1].map(|axis| g.kernel[axis] - 1 - g.padding[axis]);
-        Conv::new(g, [filters, channels], [g.output, g.input, before], strides, true, [grad, weight], out, batch, isa)
+        Conv::new(
+            g,
+            [filters, channels],
+            [g.output, g.input, before],
+            strides,
+            true,
+            [grad, weight],
+            out,
+            batch,
+            workspace,
+            isa,
+        )
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -87,6 +117,7 @@ impl Conv {
         [x, weight]: [Region; 2],
         out: Output,
         rows: Option<Batch>,
+        workspace: &Workspace,
         isa: Isa,
     ) -> Conv {
         let part = g.batch.div_ceil((super::multiplications(g) / PART_WORK).clamp(1, MAX_PARTS));
@@ -110,7 +141,7 @@ impl Conv {
             taps,
             weight_strides,
             reversed,
-            factors: Words::zeroed(g.groups * filters.div_ceil(STRIP) * PRODUCTS * steps * STRIP),
+            factors: workspace.lend(g.groups * filters.div_ceil(STRIP) * PRODUCTS * steps * STRIP),
             a_steps: (0..steps).map(|step| step * STRIP).collect(),
             b_steps: (0..channels).flat_map(|channel| (0..taps).map(move |tap| channel * columns + tap)).collect(),
             zeros: vec![0.0; input[1]],
