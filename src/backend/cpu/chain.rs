@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use super::isa::Isa;
+use super::isa::{self, Isa};
 use super::memory::{Region, Workspace};
 use super::{Batch, Job, Turn, compile as compile_kernel};
 use crate::plan::{self, Body, BufferRef, Kernel, KernelKind, Plan};
 
 /// Most parts of a batch, each of which one thread runs through the whole chain.
 const MAX_PARTS: usize = 16;
-/// Bytes that the kernels of a chain may touch for the rows that they run at once: well inside a second-level cache,
-/// beside filters and copies.
-const BLOCK_BYTES: usize = 768 << 10;
+/// The share of the second-level cache that the kernels of a chain may touch for the rows that they run at once, beside
+/// filters and copies: three parts of eight.
+const BLOCK_SHARE: [usize; 2] = [3, 8];
 /// Multiplications of a part of a batch in a chain of products: what a second thread does in less time costs more to
 /// bring to its core.
 const PRODUCTS_WORK: usize = 600_000;
@@ -52,7 +52,7 @@ fn linked(
 ) -> Vec<Box<dyn Job>> {
     workspace.begin_anew();
     let batch = Batch { rows: chain.rows, part: rows_of_part(plan, chain) };
-    let block = (BLOCK_BYTES / chain.row_bytes.max(1)).clamp(1, batch.part);
+    let block = (isa::second_cache() * BLOCK_SHARE[0] / BLOCK_SHARE[1] / chain.row_bytes.max(1)).clamp(1, batch.part);
     let is_short =
         |group: &Vec<usize>| group.iter().map(|index| operations(&plan.kernels[*index])).sum::<u64>() < SHORT;
     let is_short: Vec<bool> = chain.late.iter().map(is_short).collect();

@@ -19,21 +19,29 @@ pub enum Isa {
 impl Isa {
     /// The best that this processor can.
     pub fn detect() -> Isa {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            let wide = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            if fused && wide {
-                return Isa::Avx512;
-            }
-            if fused {
-                return Isa::Avx2;
-            }
+        let isas = [Isa::Avx512, Isa::Avx2];
+        isas.into_iter().find(|isa| isa.is_there()).unwrap_or(Isa::Baseline)
+    }
+
+    /// Whether this processor can it.
+    #[cfg(target_arch = "x86_64")]
+    pub fn is_there(self) -> bool {
+        let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let wide = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        match self {
+            Isa::Baseline => true,
+            Isa::Avx2 => fused,
+            Isa::Avx512 => fused && wide,
         }
-        Isa::Baseline
+    }
+
+    /// Whether this processor can it.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn is_there(self) -> bool {
+        self == Isa::Baseline
     }
 
     /// Floats of a vector.
@@ -55,6 +63,26 @@ impl fmt::Display for Isa {
         })
     }
 }
+
+/// Bytes of a core's second-level cache, as the processor says.
+#[cfg(target_arch = "x86_64")]
+pub fn second_cache() -> usize {
+    use std::arch::x86_64::__cpuid;
+
+    const CACHES: u32 = 0x8000_0006;
+    let kibibytes = if __cpuid(0x8000_0000).eax >= CACHES { __cpuid(CACHES).ecx >> 16 } else { 0 };
+    // Some virtual machines say nothing.
+    if kibibytes == 0 { USUAL_CACHE } else { (kibibytes as usize) << 10 }
+}
+
+/// Bytes of a core's second-level cache.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn second_cache() -> usize {
+    USUAL_CACHE
+}
+
+/// What a second-level cache has where nothing is known of it.
+const USUAL_CACHE: usize = 1 << 20;
 
 /// How numbers are computed with.
 pub trait Arithmetic {

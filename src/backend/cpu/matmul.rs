@@ -29,6 +29,14 @@ const NEAR: usize = 128 * 1024;
 const LONG: usize = 192;
 /// Length of a piece of the sums, so that a strip of it stays in the nearest cache.
 const PIECE: usize = 1024;
+/// Elements of the right operand, along the sums, that all rows go through before the next ones: half of the nearest cache.
+const GROUP: usize = 4096;
+/// Most steps of the sums at once where lanes are columns: what a tile reads of a panel then stays in the nearest cache.
+const DEPTH: usize = 256;
+/// Results before the epilogue: few beside what the second cache holds of the operands.
+const RESULTS: usize = 16 * 1024;
+/// Most rows of those.
+const MAX_TOGETHER: usize = 64;
 
 /// How a product is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,53 +197,71 @@ impl MatMul {
         match self.form {
             Form::Inner => {
                 for piece in (0..k).step_by(PIECE) {
-                    // SAFETY: the caller's promise.
-                    unsafe {
-                        let product = Inner {
-                            rows,
-                            a: a.add(piece),
-                            a_row: k,
-                            a_pieces: &[0],
-                            b: self.b.floats().add(piece),
-                            b_columns: &self.b_columns[start..end],
-                            b_pieces: &[0],
-                            length: PIECE.min(k - piece),
-                            out,
-                            out_row,
-                            add: piece > 0,
-                        };
-                        inner(self.isa, &product);
+                    let length = PIECE.min(k - piece);
+                    let together = (GROUP / length).max(6) / 6 * 6;
+                    for column in (start..end).step_by(together) {
+                        // SAFETY: the caller's promise.
+                        unsafe {
+                            let product = Inner {
+                                rows,
+                                a: a.add(piece),
+                                a_row: k,
+                                a_pieces: &[0],
+                                b: self.b.floats().add(piece),
+                                b_columns: &self.b_columns[column..(column + together).min(end)],
+                                b_pieces: &[0],
+                                length,
+                                out: out.add(column - start),
+                                out_row,
+                                add: piece > 0,
+                            };
+                            inner(self.isa, &product);
+                        }
                     }
                 }
             }
             Form::Outer => {
+                let depth = if self.adds() { k.div_ceil(k.div_ceil(DEPTH)) } else { k };
                 for column in (start..end).step_by(PANEL) {
-                    // SAFETY: the caller's promise; parts begin with whole panels.
-                    unsafe {
-                        let b = if self.copies() {
-                            self.panels.start().cast::<f32>().cast_const().add(column * k)
-                        } else {
-                            self.b.floats().cast_const().add(column)
-                        };
-                        let product = Outer {
-                            rows,
-                            columns: PANEL.min(end - column),
-                            a,
-                            a_row: if self.transpose_a { 1 } else { k },
-                            a_strip: STRIP * k,
-                            a_steps: &self.a_steps,
-                            b,
-                            b_steps: &self.b_steps,
-                            out: out.add(column - start),
-                            out_row,
-                            fragments: None,
-                            add: false,
-                        };
-                        outer(self.isa, &product);
+                    for step in (0..k).step_by(depth) {
+                        // SAFETY: the caller's promise; parts begin with whole panels.
+                        unsafe {
+                            let b = if self.copies() {
+                                self.panels.start().cast::<f32>().cast_const().add(column * k)
+                            } else {
+                                self.b.floats().cast_const().add(column)
+                            };
+                            let product = Outer {
+                                rows,
+                                columns: PANEL.min(end - column),
+                                a,
+                                a_row: if self.transpose_a { 1 } else { k },
+                                a_strip: STRIP * k,
+                                a_steps: &self.a_steps[step..(step + depth).min(k)],
+                                b,
+                                b_steps: &self.b_steps[step..(step + depth).min(k)],
+                                out: out.add(column - start),
+                                out_row,
+                                fragments: None,
+                                add: step > 0,
+                            };
+                            outer(self.isa, &product);
+                        }
                     }
                 }
             }
         }
+    }
+
+    /// Whether sums may be made piece by piece: a vector that is added to may go past the end of its row.
+    fn adds(&self) -> bool {
+        self.columns.is_multiple_of(16) || matches!(self.out, Output::Epilogue(_))
+    }
+
+    /// Rows whose results are in scratch memory at once.
+    fn together(&self) -> usize {
+        let rows = RESULTS / self.part[1] / STRIP * STRIP;
+        rows.clamp(STRIP, MAX_TOGETHER).min(self.part[0].next_multiple_of(STRIP))
     }
 
     /// Computes a piece of the result, no larger than a part, and finishes it.
@@ -244,7 +270,7 @@ impl MatMul {
     /// As [`Job::run_part`]; the piece is this thread's.
     unsafe fn compute(&self, rows: Range<usize>, [start, end]: [usize; 2], scratch: *mut u32) {
         let (row, rows) = (rows.start, rows.len());
-        // SAFETY: the caller's promise; scratch memory holds the results of a strip, the strips of a part, and what the
+        // SAFETY: the caller's promise; scratch memory holds some rows of results, the strips of a part, and what the
         // epilogue needs.
         unsafe {
             let results = scratch.add(self.out.scratch_words()).cast::<f32>();
@@ -263,10 +289,10 @@ impl MatMul {
                 Output::Epilogue(epilogue) => {
                     let frame = epilogue.frame(scratch);
                     let width = end - start;
-                    for strip in (0..rows).step_by(STRIP) {
-                        let own = STRIP.min(rows - strip);
-                        self.product(a.add(strip * self.k()), own, [start, end], results, width);
-                        let first = (row + strip) * self.columns + start;
+                    for at in (0..rows).step_by(self.together()) {
+                        let own = self.together().min(rows - at);
+                        self.product(a.add(at * self.k()), own, [start, end], results, width);
+                        let first = (row + at) * self.columns + start;
                         run_rows(&frame, [own, width, self.columns], first, results);
                     }
                 }
@@ -278,7 +304,8 @@ impl MatMul {
     fn results_words(&self) -> usize {
         match &self.out {
             Output::Buffer(_) => 0,
-            Output::Epilogue(_) => (STRIP.min(self.part[0]) * self.part[1]).next_multiple_of(16),
+            // With room behind the last row; see `adds`.
+            Output::Epilogue(_) => (self.together() * self.part[1] + 16).next_multiple_of(16),
         }
     }
 }

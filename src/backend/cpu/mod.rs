@@ -24,6 +24,8 @@ mod pooling;
 mod product;
 mod program;
 mod reduce;
+#[cfg(target_arch = "x86_64")]
+mod registers;
 mod spread;
 mod switch;
 #[cfg(test)]

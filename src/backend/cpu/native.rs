@@ -1,4 +1,4 @@
-//! Runs of simple ops as one function of machine code, on processors for which we write it: AVX-512.
+//! Runs of simple ops as one function of machine code, on processors for which we write it: those with AVX-512 or AVX2.
 //!
 //! Elsewhere, and where the system gives no memory to run code from, `tile.rs` does the same op by op; results are equal
 //! to the bit.
@@ -33,7 +33,7 @@ pub fn has_reciprocal(x: f32) -> bool {
 /// Whether there is machine code for this op.
 #[cfg(target_arch = "x86_64")]
 pub fn is_simple(op: &Op, isa: Isa) -> bool {
-    isa == Isa::Avx512 && assemble::is_simple(op)
+    assemble::is_there(isa) && assemble::is_simple(op)
 }
 
 /// Whether there is machine code for this op.
@@ -45,7 +45,7 @@ pub fn is_simple(_: &Op, _: Isa) -> bool {
 /// Makes functions of the runs of simple ops in a program. `is_tile` tells for each register whether it is a tile.
 #[cfg(target_arch = "x86_64")]
 pub fn fuse(program: &mut Program, is_tile: &[bool], isa: Isa) {
-    if isa != Isa::Avx512 || !std::arch::is_x86_feature_detected!("bmi2") {
+    if !assemble::is_there(isa) || is_forbidden() {
         return;
     }
     let steps = schedule(std::mem::take(&mut program.varying), program, isa);
@@ -65,29 +65,22 @@ pub fn fuse(program: &mut Program, is_tile: &[bool], isa: Isa) {
         };
         let outputs: Vec<usize> = run.iter().map(target).filter(|reg| is_needed(*reg)).collect();
         let mut emit = |by_reciprocal| {
-            let assembled = assemble(&Block { ops: run, is_tile, outputs: &outputs, by_reciprocal })?;
+            let assembled = assemble(&Block { ops: run, is_tile, outputs: &outputs, by_reciprocal }, isa);
             let start = code.len();
             code.extend(assembled);
             code.resize(code.len().next_multiple_of(64), 0xCC);
-            Some(start)
+            start
         };
         let divisors: Vec<usize> = run.iter().filter_map(|op| assemble::divisor(op, is_tile)).collect();
-        let function = emit(true).and_then(|usual| {
-            let divides = if divisors.is_empty() { None } else { Some((emit(false)?, divisors)) };
-            Some(Function { usual, divides })
-        });
-        match function {
-            Some(function) => {
-                let mut inputs = Vec::new();
-                run.iter().for_each(|op| for_operands(op, &[], |operand| inputs.push(operand)));
-                inputs.sort_unstable();
-                inputs.dedup();
-                inputs.retain(|reg| run.iter().all(|op| target(op) != *reg));
-                functions.push(function);
-                ops.push(Op::Native { function: functions.len() - 1, inputs, outputs });
-            }
-            None => ops.extend(run.iter().cloned()),
-        }
+        let usual = emit(true);
+        let divides = if divisors.is_empty() { None } else { Some((emit(false), divisors)) };
+        functions.push(Function { usual, divides });
+        let mut inputs = Vec::new();
+        run.iter().for_each(|op| for_operands(op, &[], |operand| inputs.push(operand)));
+        inputs.sort_unstable();
+        inputs.dedup();
+        inputs.retain(|reg| run.iter().all(|op| target(op) != *reg));
+        ops.push(Op::Native { function: functions.len() - 1, inputs, outputs });
     }
     if functions.is_empty() {
         program.varying = steps.into_iter().flat_map(Step::into_ops).collect();
@@ -101,6 +94,24 @@ pub fn fuse(program: &mut Program, is_tile: &[bool], isa: Isa) {
         // Systems may forbid it.
         Err(_) => program.varying = steps.into_iter().flat_map(Step::into_ops).collect(),
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread compiles programs without machine code, to compare with.
+    pub static OP_BY_OP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether programs are to have no machine code.
+#[cfg(all(test, target_arch = "x86_64"))]
+fn is_forbidden() -> bool {
+    OP_BY_OP.get()
+}
+
+/// Whether programs are to have no machine code.
+#[cfg(all(not(test), target_arch = "x86_64"))]
+fn is_forbidden() -> bool {
+    false
 }
 
 /// Makes functions of the runs of simple ops in a program.

@@ -160,17 +160,7 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
         let first = p.a.add(row / STRIP * p.a_strip + row % STRIP * p.a_row);
         let a: [*const f32; ROWS] = std::array::from_fn(|at| first.add(at * p.a_row));
         let b = p.b.add(column);
-        let mut sums = [[V::splat(0.0); N]; ROWS];
-        for (a_step, b_step) in p.a_steps.iter().zip(p.b_steps) {
-            let from = b.add(*b_step);
-            let b: [V; N] = std::array::from_fn(|at| V::load(from.add(at * V::LANES)));
-            for at in 0..ROWS {
-                let a = V::splat(*a[at].add(*a_step));
-                for vector in 0..N {
-                    sums[at][vector] = sums[at][vector].add_product(a, b[vector]);
-                }
-            }
-        }
+        let mut sums = V::outer_sums::<ROWS, N>(a, p.a_steps, b, p.b_steps);
         if p.add {
             // Behind the sums, not before: sums of sums lose less than one long sum.
             let out = p.out.add(row * p.out_row + column);
@@ -311,17 +301,8 @@ unsafe fn inner_tile<V: Vector, const ROWS: usize>(p: &Inner<'_>, row: usize, co
             let a: [*const f32; ROWS] = std::array::from_fn(|at| first.add(a_piece + at * p.a_row));
             let b: [*const f32; VECTORS] =
                 std::array::from_fn(|at| p.b.add(b_piece + p.b_columns[last.min(column + at)]));
-            let mut at = 0;
-            while at + V::LANES <= p.length {
-                let b: [V; VECTORS] = std::array::from_fn(|column| V::load(b[column].add(at)));
-                for row in 0..ROWS {
-                    let a = V::load(a[row].add(at));
-                    for column in 0..VECTORS {
-                        sums[row][column] = sums[row][column].add_product(a, b[column]);
-                    }
-                }
-                at += V::LANES;
-            }
+            V::add_inner_sums(&mut sums, a, b, p.length / V::LANES);
+            let at = p.length / V::LANES * V::LANES;
             if at < p.length {
                 let len = p.length - at;
                 let b: [V; VECTORS] = std::array::from_fn(|column| V::load_some(b[column].add(at), len));

@@ -392,6 +392,32 @@ unsafe fn indirect(source: &Source, frame: &Frame<'_>, at: usize, base: usize, r
     index.min(source.region.len - 1 - (run - 1) * stride)
 }
 
+/// An inner axis that is short enough for [`load_short_rows`].
+const SHORT_ROW: usize = 32;
+
+/// Copies whole rows of a program with two axes, from row `first` on.
+///
+/// # Safety
+/// As [`run_ops`].
+#[inline(always)]
+unsafe fn load_short_rows(source: &Source, frame: &Frame<'_>, to: &mut [u32], first: usize, inner: usize) {
+    let [along, stride] = [source.strides[0], source.strides[1]];
+    for (row, to) in to.chunks_exact_mut(inner).enumerate() {
+        let base = source.offset + (first + row) * along;
+        // SAFETY: as `load`.
+        unsafe {
+            let index = indirect(source, frame, row * inner, base, inner, stride);
+            if source.region.dtype == DType::U8 {
+                let from = source.region.start().cast_const().add(index);
+                to.iter_mut().enumerate().for_each(|(at, to)| *to = f32::from(*from.add(at * stride)).to_bits());
+            } else {
+                let from = source.region.words().cast_const().add(index);
+                to.iter_mut().enumerate().for_each(|(at, to)| *to = *from.add(at * stride));
+            }
+        }
+    }
+}
+
 /// Copies the elements that a load reads to a tile.
 ///
 /// # Safety
@@ -401,6 +427,15 @@ unsafe fn load(source: &Source, frame: &Frame<'_>, to: &mut [u32], position: &Po
     let dims = &frame.program.dims;
     let len = to.len();
     let stride = source.strides[dims.len() - 1];
+    if let [_, inner] = dims[..]
+        && inner <= SHORT_ROW
+        && !source.scattered
+        && place_along(position, 1) == 0
+        && len.is_multiple_of(inner)
+    {
+        // SAFETY: the caller's promise.
+        return unsafe { load_short_rows(source, frame, to, place_along(position, 0), inner) };
+    }
     for_runs(dims, &source.strides, position, len, |done, run, _, base| {
         let to = &mut to[done..done + run];
         let base = base + source.offset;

@@ -3,6 +3,9 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::registers;
+
 /// As many floats as the processor computes with at once.
 ///
 /// # Safety
@@ -33,6 +36,83 @@ pub trait Vector: Copy {
     unsafe fn totals(of: [Self; 8]) -> [f32; 8];
     /// Copies a block of 8 rows and 8 columns so that rows become columns.
     unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize);
+
+    /// The tile `Σₖ a[row][a_steps[k]] · b[b_steps[k] + column]` of `N` vectors of columns.
+    #[inline(always)]
+    unsafe fn outer_sums<const ROWS: usize, const N: usize>(
+        a: [*const f32; ROWS],
+        a_steps: &[usize],
+        b: *const f32,
+        b_steps: &[usize],
+    ) -> [[Self; N]; ROWS] {
+        // SAFETY: the caller's promise.
+        unsafe { outer_sums(a, a_steps, b, b_steps) }
+    }
+
+    /// Adds `Σₖ a[row][k] · b[column][k]` of `vectors` whole vectors to sums by lane.
+    #[inline(always)]
+    unsafe fn add_inner_sums<const ROWS: usize, const N: usize>(
+        sums: &mut [[Self; N]; ROWS],
+        a: [*const f32; ROWS],
+        b: [*const f32; N],
+        vectors: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { add_inner_sums(sums, a, b, vectors) }
+    }
+}
+
+/// [`Vector::outer_sums`], whose registers the compiler chooses.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+unsafe fn outer_sums<V: Vector, const ROWS: usize, const N: usize>(
+    a: [*const f32; ROWS],
+    a_steps: &[usize],
+    b: *const f32,
+    b_steps: &[usize],
+) -> [[V; N]; ROWS] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[V::splat(0.0); N]; ROWS];
+        for (a_step, b_step) in a_steps.iter().zip(b_steps) {
+            let from = b.add(*b_step);
+            let b: [V; N] = std::array::from_fn(|at| V::load(from.add(at * V::LANES)));
+            for at in 0..ROWS {
+                let a = V::splat(*a[at].add(*a_step));
+                for vector in 0..N {
+                    sums[at][vector] = sums[at][vector].add_product(a, b[vector]);
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// [`Vector::add_inner_sums`], whose registers the compiler chooses.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+unsafe fn add_inner_sums<V: Vector, const ROWS: usize, const N: usize>(
+    sums: &mut [[V; N]; ROWS],
+    a: [*const f32; ROWS],
+    b: [*const f32; N],
+    vectors: usize,
+) {
+    for at in (0..vectors * V::LANES).step_by(V::LANES) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let b: [V; N] = std::array::from_fn(|column| V::load(b[column].add(at)));
+            for row in 0..ROWS {
+                let a = V::load(a[row].add(at));
+                for column in 0..N {
+                    sums[row][column] = sums[row][column].add_product(a, b[column]);
+                }
+            }
+        }
+    }
 }
 
 /// [`Vector::totals`] of vectors of eight.
@@ -178,6 +258,10 @@ impl Vector for __m512 {
     }
 }
 
+/// The mask of the first `n` lanes of eight, from `8 - n` on.
+#[cfg(target_arch = "x86_64")]
+static FIRST_LANES: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
 #[cfg(target_arch = "x86_64")]
 impl Vector for __m256 {
     const LANES: usize = 8;
@@ -209,11 +293,10 @@ impl Vector for __m256 {
 
     #[inline(always)]
     unsafe fn load_some(from: *const f32, len: usize) -> Self {
-        let mut lanes = [0.0; 8];
-        // SAFETY: as above.
+        // SAFETY: as above; lanes outside the mask are not read.
         unsafe {
-            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len);
-            _mm256_loadu_ps(lanes.as_ptr())
+            let mask = _mm256_loadu_si256(FIRST_LANES.as_ptr().add(8 - len).cast());
+            _mm256_maskload_ps(from, mask)
         }
     }
 
@@ -229,13 +312,12 @@ impl Vector for __m256 {
 
     #[inline(always)]
     unsafe fn load_every_second(from: *const f32) -> Self {
-        let mut lanes = [0.0; 8];
-        for (at, lane) in lanes.iter_mut().enumerate() {
-            // SAFETY: as above.
-            *lane = unsafe { *from.add(2 * at) };
+        // SAFETY: as above; the vectors share a number, so that the one behind the last is not read.
+        unsafe {
+            let (low, high) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(7)));
+            let fours = _mm256_castps_pd(_mm256_shuffle_ps::<0b11_01_10_00>(low, high));
+            _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(fours))
         }
-        // SAFETY: as above.
-        unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
     }
 
     #[inline(always)]
@@ -260,6 +342,41 @@ impl Vector for __m256 {
     unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
         // SAFETY: as above.
         unsafe { transpose_by_eight(from, from_row, to, to_row) }
+    }
+
+    #[inline(always)]
+    unsafe fn outer_sums<const ROWS: usize, const N: usize>(
+        a: [*const f32; ROWS],
+        a_steps: &[usize],
+        b: *const f32,
+        b_steps: &[usize],
+    ) -> [[Self; N]; ROWS] {
+        // SAFETY: as above; a tile of the constants' size is cast to itself.
+        unsafe {
+            if (ROWS, N) == (registers::ROWS, registers::VECTORS) {
+                let a = std::array::from_fn(|row| a[row]);
+                return std::mem::transmute_copy(&registers::outer_sums(a, a_steps, b, b_steps));
+            }
+            outer_sums(a, a_steps, b, b_steps)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_inner_sums<const ROWS: usize, const N: usize>(
+        sums: &mut [[Self; N]; ROWS],
+        a: [*const f32; ROWS],
+        b: [*const f32; N],
+        vectors: usize,
+    ) {
+        // SAFETY: as above; a tile of the constants' size is cast to itself.
+        unsafe {
+            if (ROWS, N) == (registers::ROWS, registers::VECTORS) {
+                let (a, b) = (std::array::from_fn(|row| a[row]), std::array::from_fn(|column| b[column]));
+                let sums = &mut *std::ptr::from_mut(sums).cast::<registers::Sums>();
+                return registers::add_inner_sums(sums, a, b, vectors);
+            }
+            add_inner_sums(sums, a, b, vectors);
+        }
     }
 }
 
