@@ -52,6 +52,13 @@ class Nnoptc:
         speeds = [event["samples_per_second"] for event in events if event["event"] == "epoch"]
         return speeds, seconds, peak
 
+    def explained(self, path):
+        """What a run of a pipeline says on stderr with -v."""
+        self.turn += 1
+        command = [self.binary, "-v", "run", path, "--out", self.folder / f"run-{path.stem}-{self.turn}"]
+        command += ["--device", self.device, "--threads", str(self.threads)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stderr
+
     def speed(self, work, photos=None):
         """The speed of a work, in its unit; the first epoch warms up, as on the other side."""
         if work.startswith("W5"):

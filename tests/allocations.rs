@@ -53,17 +53,25 @@ impl Observer for Watch {
     }
 }
 
-#[test]
-fn steps_allocate_nothing() {
-    let mut table = String::from("a,b,c,class\n");
+/// A table of 16 numbers and a class a row.
+fn table() -> String {
+    let mut table: String = (0..16).map(|column| format!("x{column},")).collect();
+    table += "class\n";
     for row in 0..2048 {
-        table += &format!("{},{},{},{}\n", row % 7, row % 11, row % 5, row % 3);
+        (0..16).for_each(|column| table += &format!("{},", (row * (column + 3)) % 11));
+        table += &format!("{}\n", row % 3);
     }
-    let pipeline = "nnopt 1\ndata {\ntrain = csv(\"data.csv\", target = class)\nnormalize = auto\n}\n\
-        model {\nlinear(16) -> batch_norm -> relu -> dropout(0.2)\nlinear(classes)\n}\n\
-        loss = cross_entropy\nregularization = l2(1e-4)\noptimizer = adam\nschedule = cosine(warmup = 9 steps)\n\
-        train {\nepochs = 6\nbatch = 8\naccumulate = 2\nclip_norm = 1\ndevices = cpu\n}\n";
-    let files = Memory::new().with("p.nnopt", pipeline).with("data.csv", table.as_str());
+    table
+}
+
+/// Trains and gives the allocations of each chunk of steps.
+fn allocations(source: &str, rest: &str) -> Vec<u64> {
+    let pipeline = format!(
+        "nnopt 1\ndata {{\ntrain = csv(\"data.csv\", target = class{source})\nnormalize = auto\n}}\n{rest}\n\
+         loss = cross_entropy\nregularization = l2(1e-4)\noptimizer = adam\nschedule = cosine(warmup = 9 steps)\n"
+    );
+    let table = table();
+    let files = Memory::new().with("p.nnopt", pipeline.as_str()).with("data.csv", table.as_str());
     let compilation = compile(&Request { path: "p.nnopt".into(), ..Request::default() }, &files).unwrap();
     let program = compilation.program.unwrap_or_else(|| panic!("{:?}", compilation.diagnostics));
     let loaded = load(&program, &files).unwrap();
@@ -77,9 +85,24 @@ fn steps_allocate_nothing() {
         [Mark::Steps(before), Mark::Steps(after)] => Some(after - before),
         _ => None,
     });
-    let chunks: Vec<u64> = chunks.collect();
-    assert!(chunks.len() >= 10, "{} chunks without a report", chunks.len());
-    // A thread of the executor may allocate when it sleeps for the first time; a step that allocated would show as many
-    // as there are steps, more than a thousand.
-    assert!(chunks.iter().sum::<u64>() <= 8, "allocations in chunks of steps: {chunks:?}");
+    chunks.collect()
+}
+
+#[test]
+fn steps_allocate_nothing() {
+    let train = "train {\nepochs = 6\nbatch = 8\naccumulate = 2\nclip_norm = 1\ndevices = cpu\n}";
+    let numbers = format!("model {{\nlinear(16) -> batch_norm -> relu -> dropout(0.2)\nlinear(classes)\n}}\n{train}");
+    let images = format!(
+        "augment {{\nrandom_crop(4, padding = 1)\nhorizontal_flip\nrandom_rotation(10)\n}}\n\
+         model {{\nconv2d(8, 3, padding = 1) -> batch_norm -> relu -> max_pool(2)\n\
+         residual {{\nconv2d(8, 3, padding = 1) -> relu\n}} -> dropout(0.1)\nflatten -> linear(classes)\n}}\n{train}"
+    );
+    let mixed = format!("{images}\n").replace("devices = cpu", "devices = cpu\nprecision = mixed");
+    for (source, rest) in [("", &numbers), (", shape = [1, 4, 4]", &images), (", shape = [1, 4, 4]", &mixed)] {
+        let chunks = allocations(source, rest);
+        assert!(chunks.len() >= 10, "{} chunks without a report", chunks.len());
+        // A thread of the executor may allocate when it sleeps for the first time; a step that allocated would show as
+        // many as there are steps, more than a thousand.
+        assert!(chunks.iter().sum::<u64>() <= 8, "allocations in chunks of steps: {chunks:?} of {rest}");
+    }
 }

@@ -88,7 +88,9 @@ fn train(
 ) -> Result<Exit, Failure> {
     let signals = Signals::listen().map_err(|error| Failure::world(format!("could not listen to signals: {error}")))?;
     let loaded = load(program, &Disk).map_err(|error| Failure::from_error(&error))?;
+    let begins = Instant::now();
     let prepared = prepare(program, fusion(program));
+    output.detail(format!("planned in {:.1} ms", begins.elapsed().as_secs_f64() * 1e3));
     let threads = args.threads.map(usize::from);
     let mut session =
         open_session(program, &prepared, &loaded, threads).map_err(|error| Failure::from_error(&error))?;

@@ -100,9 +100,13 @@ struct Batch {
 /// # Panics
 /// When a kernel does not stay inside its buffers, which is a mistake of ours.
 pub fn open(setup: &Setup, threads: Option<usize>) -> Result<Box<dyn Session>, BackendError> {
+    open_with(setup, threads, Isa::detect())
+}
+
+/// [`open`] with some of what the processor can.
+fn open_with(setup: &Setup, threads: Option<usize>, isa: Isa) -> Result<Box<dyn Session>, BackendError> {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = Pool::new(threads.unwrap_or(available));
-    let isa = Isa::detect();
     let memory = Memory::new(setup);
     let workspace = Workspace::default();
     let jobs: Vec<Vec<Box<dyn Job>>> = (setup.plans.iter().enumerate())

@@ -1,4 +1,5 @@
-//! Every kernel family against plain loops in f64, and for 1, 2 and 3 threads.
+//! Every kernel family against plain loops in f64, with each instruction set that the processor has and 1, 2 and 3
+//! threads.
 
 mod movement;
 mod native;
@@ -7,7 +8,8 @@ mod reductions;
 
 use std::sync::Arc;
 
-use super::open;
+use super::isa::Isa;
+use super::{open, open_with};
 use crate::backend::{DataBytes, Setup};
 use crate::ir::graph::{Init, count};
 use crate::ir::random::Sequence;
@@ -64,8 +66,8 @@ impl Case {
         self.kernels.push(Kernel { kind, name: String::from("test") });
     }
 
-    /// Runs all kernels with 1, 2 and 3 threads and gives the words of a state, which must agree.
-    fn run(&self, wanted: BufferRef) -> Vec<u32> {
+    /// Runs all kernels with an instruction set and 1, 2 and 3 threads, and gives the words of a state, which must agree.
+    fn run_with(&self, wanted: BufferRef, isa: Isa) -> Vec<u32> {
         let Place::State(wanted) = wanted.place else { unreachable!("results are states") };
         let plan = Plan {
             kernels: self.kernels.clone(),
@@ -74,7 +76,7 @@ impl Case {
         };
         let run = |threads| {
             let setup = Setup { plans: std::slice::from_ref(&plan), states: &self.states, data: &self.data };
-            let mut session = open(&setup, Some(threads)).unwrap();
+            let mut session = open_with(&setup, Some(threads), isa).unwrap();
             for (id, words) in self.words.iter().enumerate() {
                 session.write_state(StateId(id as u32), words).unwrap();
             }
@@ -83,14 +85,35 @@ impl Case {
             session.read_state(wanted).unwrap()
         };
         let first = run(1);
-        assert_eq!(first, run(2), "2 threads");
-        assert_eq!(first, run(3), "3 threads");
+        assert_eq!(first, run(2), "2 threads, {isa}");
+        assert_eq!(first, run(3), "3 threads, {isa}");
         first
     }
 
+    /// The words of a state after all kernels, with the best instruction set.
+    fn run(&self, wanted: BufferRef) -> Vec<u32> {
+        self.run_with(wanted, Isa::detect())
+    }
+
+    /// Compares the floats of a state after all kernels, with every instruction set.
+    #[track_caller]
+    fn check_floats(&self, wanted: BufferRef, expected: &[f64], tolerance: f64) {
+        for isa in isas() {
+            let found: Vec<f32> = self.run_with(wanted, isa).into_iter().map(f32::from_bits).collect();
+            println!("{isa}");
+            check_close(&found, expected, tolerance);
+        }
+    }
+
+    /// The floats of a state after all kernels, with the best instruction set.
     fn run_floats(&self, wanted: BufferRef) -> Vec<f32> {
         self.run(wanted).into_iter().map(f32::from_bits).collect()
     }
+}
+
+/// The instruction sets that this processor has.
+fn isas() -> impl Iterator<Item = Isa> {
+    [Isa::Baseline, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_there())
 }
 
 /// Small numbers of both signs.

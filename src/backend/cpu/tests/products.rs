@@ -2,7 +2,8 @@
 
 use super::super::{conv_turned, winograd};
 use super::*;
-use crate::ir::{ConvGeometry, PoolGeometry};
+use crate::ir::{Binary, ConvGeometry, PoolGeometry, Unary};
+use crate::plan::{Body, Epilogue, Output, Store};
 
 #[test]
 fn matrices_are_multiplied() {
@@ -37,7 +38,47 @@ fn matrices_are_multiplied() {
                         .sum();
                 }
             }
-            check_close(&case.run_floats(out), &expected, 2e-5);
+            case.check_floats(out, &expected, 2e-5);
+        }
+    }
+}
+
+#[test]
+fn epilogues_see_whole_sums() {
+    let mut random = Sequence::new(22, 0, 0);
+    // More rows than are finished together, sums of several pieces, columns that are no whole vectors.
+    for [m, n, k] in [[70, 37, 600], [131, 70, 300], [9, 300, 1100], [200, 256, 257], [66, 5, 64]] {
+        let (a, b) = (numbers(&mut random, m * k), numbers(&mut random, k * n));
+        let bias = numbers(&mut random, n);
+        for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut case = Case::default();
+            let (a_ref, b_ref, bias_ref) = (case.floats(&a), case.floats(&b), case.floats(&bias));
+            let y = case.result(m * n, DType::F32);
+            let body = Body {
+                instrs: vec![
+                    Instr::Product,
+                    load(0, &[0, 1]),
+                    Instr::Binary(Binary::Add, 0, 1),
+                    Instr::Unary(Unary::Relu, 2),
+                ],
+            };
+            let stores = vec![Store { reg: 3, output: y, access: access(&[n, 1]) }];
+            let epilogue = Epilogue { shape: vec![m, n], inputs: vec![bias_ref], body, stores };
+            let out = Output::Epilogue(Box::new(epilogue));
+            case.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a: a_ref, b: b_ref, out });
+            let [a_row, a_column] = if transpose_a { [1, m] } else { [k, 1] };
+            let [b_row, b_column] = if transpose_b { [1, k] } else { [n, 1] };
+            let product = |row: usize, column: usize, at: usize| {
+                f64::from(a[row * a_row + at * a_column]) * f64::from(b[at * b_row + column * b_column])
+            };
+            let expected: Vec<f64> = positions(&[m, n])
+                .iter()
+                .map(|place| {
+                    let sum: f64 = (0..k).map(|at| product(place[0], place[1], at)).sum();
+                    (sum + f64::from(bias[place[1]])).max(0.0)
+                })
+                .collect();
+            case.check_floats(y, &expected, 2e-5);
         }
     }
 }
@@ -91,9 +132,9 @@ fn check_conv(random: &mut Sequence, g: ConvGeometry) {
         xs[at_x] += f64::from(weight[at_weight]) * f64::from(grad[at_y]);
         weights[at_weight] += f64::from(x[at_x]) * f64::from(grad[at_y]);
     });
-    check_close(&case.run_floats(y_out), &ys, 2e-5);
-    check_close(&case.run_floats(x_out), &xs, 2e-5);
-    check_close(&case.run_floats(weight_out), &weights, 5e-5);
+    case.check_floats(y_out, &ys, 2e-5);
+    case.check_floats(x_out, &xs, 2e-5);
+    case.check_floats(weight_out, &weights, 5e-5);
 }
 
 #[test]
@@ -264,12 +305,12 @@ fn check_pool(random: &mut Sequence, g: PoolGeometry, special: bool) {
             max_grads[best] += f64::from(grad[at]);
         }
     }
-    check_close(&case.run_floats(max), &maxima, 0.0);
-    check_close(&case.run_floats(max_grad), &max_grads, 1e-6);
+    case.check_floats(max, &maxima, 0.0);
+    case.check_floats(max_grad, &max_grads, 1e-6);
     if !special {
-        check_close(&case.run_floats(average), &means, 1e-6);
+        case.check_floats(average, &means, 1e-6);
     }
-    check_close(&case.run_floats(average_grad), &mean_grads, 1e-6);
+    case.check_floats(average_grad, &mean_grads, 1e-6);
 }
 
 #[test]
