@@ -66,6 +66,42 @@ fn kept_epochs(folder: &Path) -> usize {
 }
 
 #[test]
+fn a_kernel_that_does_not_end_ends_the_training_and_what_was_good_is_kept() {
+    if !has_faults() {
+        return;
+    }
+    for adapter in adapters() {
+        let index = adapter.index.to_string();
+        for devices in [index.clone(), format!("[cpu, {index}]")] {
+            let folder = tempfile::tempdir().unwrap();
+            let began = Instant::now();
+            let output = run(folder.path(), &devices, &[("NNOPTC_FAULT", "hang 60"), ("NNOPTC_PATIENCE", "2")]);
+            let took = began.elapsed();
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{}: {said}", adapter.name);
+            let begin = format!("error: the device `{}` did not finish `", adapter.name);
+            let rest = said.split_once(&begin).unwrap_or_else(|| panic!("{said}")).1;
+            assert!(rest.contains(" in 2 s; if it is busy with other work, set `NNOPTC_PATIENCE`"), "{said}");
+            // The kernel is one of a step.
+            let (kernel, _) = rest.split_once('`').unwrap();
+            if devices == index {
+                let digits = repository("examples/digits.nnopt");
+                let emit = |step| {
+                    let arguments = ["emit", digits.to_str().unwrap(), "--stage", "wgsl", "--step", step, "--set"];
+                    let device = format!("train.devices={index}");
+                    let output = nnoptc(folder.path(), &[&arguments[..], &[&device]].concat(), &[]);
+                    text(&output.stdout).contains(&format!("// {kernel}\n"))
+                };
+                assert!(emit("train") || emit("eval"), "no kernel of a step is `{kernel}`");
+            }
+            assert!(kept_epochs(folder.path()) >= 1, "{said}");
+            // A generous bound on a training of seconds, a wait of two, and a machine that others use.
+            assert!(took < Duration::from_secs(120), "{took:?}");
+        }
+    }
+}
+
+#[test]
 fn a_device_that_is_lost_is_opened_again_and_the_weights_are_the_same() {
     if !has_faults() {
         return;

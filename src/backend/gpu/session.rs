@@ -10,7 +10,7 @@ use crate::plan::{Place, Plan};
 
 use super::adapters::Adapter;
 use super::check;
-use super::device::Gpu;
+use super::device::{Gpu, is_hung};
 use super::dispatch;
 use super::launch::{Param, Target};
 use super::layout::{DataLayout, DataRange, StateLayout};
@@ -19,6 +19,9 @@ use super::source::{ARENA, BINDINGS, DATA, HALVES, PARAMS, STATES, STEP};
 
 /// Submissions that may wait for the device; more would only hide an error for longer.
 const IN_FLIGHT: usize = 3;
+/// The same for drivers that compute on the CPU. A second submission would wait in some of them until the first is done,
+/// without a bound.
+const IN_FLIGHT_ON_SOFTWARE: usize = 1;
 /// Rows that are uploaded at once take no more bytes than this, if there are several.
 const ROWS_BYTES: u64 = 4 << 20;
 /// Nor are there more than so many.
@@ -257,7 +260,8 @@ impl GpuSession {
         };
         // The pass ends when it is dropped, which must come before the encoder's end.
         drop(pass);
-        while self.in_flight.len() >= IN_FLIGHT {
+        let most = if self.gpu.software { IN_FLIGHT_ON_SOFTWARE } else { IN_FLIGHT };
+        while self.in_flight.len() >= most {
             self.wait_for_oldest()?;
         }
         self.gpu.check()?;
@@ -281,6 +285,21 @@ impl GpuSession {
             Some((submission, work)) => self.gpu.wait_for(submission, &work),
             None => Ok(()),
         }
+    }
+}
+
+impl Drop for GpuSession {
+    fn drop(&mut self) {
+        if !is_hung() {
+            return;
+        }
+        // Some drivers lock the queue to destroy a pipeline, and hold that lock while a kernel runs, which may never end.
+        std::mem::forget((self.states.clone(), self.rows.clone()));
+        for plan in &self.plans {
+            std::mem::forget(plan.bind_group.clone());
+            plan.dispatches.iter().for_each(|dispatch| std::mem::forget(dispatch.pipeline.clone()));
+        }
+        std::mem::forget(self.gpu.cache.take());
     }
 }
 
