@@ -6,8 +6,11 @@
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md --lavapipe ICD.json
 
-The last compares through Vulkan on Mesa's lavapipe, whose description file it takes, with meganeura on W1, W2
-and W4; scripts/install-adapters.sh says where the file is.
+    VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md --gpu NAME
+
+The fourth compares through Vulkan on Mesa's lavapipe, whose description file it takes, with meganeura on W1, W2
+and W4; scripts/install-adapters.sh says where the file is. The last compares on a graphics card: nnoptc on the adapter of this
+name, PyTorch through CUDA; bench/graphics.py says in which modes.
 
 bench/works.py says what the works are. Each round runs nnoptc and then a peer, for every peer and mode; a ratio is of
 one such pair. Before each pair the load of others and the speed of a product of fixed size are measured; pairs on a
@@ -26,6 +29,7 @@ import time
 
 import numpy
 
+import graphics
 import report
 from nnoptc import Nnoptc
 from photographs import make_photographs
@@ -38,9 +42,12 @@ BUSY_SHARE = 0.10
 SLOW_SHARE = 0.85
 
 
-def peers(work, lavapipe=False):
-    """Name, program and modes of each peer of a work: on the processor, or on a Vulkan driver that computes there."""
-    if lavapipe:
+def peers(work, args):
+    """Name, program and modes of each peer of a work: on the processor, on a Vulkan driver that computes there, or on a
+    graphics card."""
+    if args.gpu:
+        return graphics.peers(work, sys.executable, HERE)
+    if args.lavapipe:
         return [("meganeura", [rust_peer("meganeura")], ["vulkan"])]
     python = [sys.executable]
     if work.startswith("W5"):
@@ -119,6 +126,8 @@ def run_peer(program, work, mode, args, photos):
         command += ["--size", work.split()[1]]
     if name == "W7":
         command += ["--folder", str(photos), "--epochs", work.split()[1]]
+    if args.gpu:
+        command += ["--device", "cuda"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=args.timeout)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -150,16 +159,26 @@ def works_of(names):
             yield name
 
 
+def our_speed(ours, work, mode, photos, args):
+    """The speed of nnoptc, on a graphics card in the precision that a mode of the peer has."""
+    if not args.gpu:
+        return ours.speed(work, photos)
+    if work.startswith("W5"):
+        return ours.product_on_gpu(int(work.split()[1]), graphics.operands(mode))
+    return ours.speed(work, precision=graphics.precision(mode))
+
+
 def run_rounds(args, watch, folder):
     """Runs both sides in turn: the pairs, and the version of each peer. A peer that fails is left out and said."""
-    device = "llvmpipe" if args.lavapipe else "cpu"
+    device = args.gpu or ("llvmpipe" if args.lavapipe else "cpu")
     ours = Nnoptc(args.nnoptc, folder, args.threads, device, kernels=args.kernels)
     photos = make_photographs(folder / "photographs") if "W7" in args.work else None
+    names = args.work.split(",")
     turns = [
         (work, turn, peer, program, mode)
-        for work in works_of(args.work.split(","))
+        for work in (graphics.works_of(names) if args.gpu else works_of(names))
         for turn in range(args.rounds)
-        for peer, program, modes in peers(work, bool(args.lavapipe))
+        for peer, program, modes in peers(work, args)
         for mode in modes
         if peer in args.peer.split(",") and args.mode in (None, mode)
     ]
@@ -168,7 +187,7 @@ def run_rounds(args, watch, folder):
         if (work, peer, mode) in missing:
             continue
         state, disturbed = watch.look()
-        mine = ours.speed(work, photos)
+        mine = our_speed(ours, work, mode, photos, args)
         result, problem = run_peer(program, work, mode, args, photos)
         if problem:
             missing.add((work, peer, mode))
@@ -185,22 +204,31 @@ def run_rounds(args, watch, folder):
     return pairs, versions
 
 
-def main():
+def arguments(given=None):
+    """The command line."""
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--nnoptc", required=True, help="the binary")
-    args.add_argument("--kernels", help="the benchmark cpu_kernels, built before; W5 builds it otherwise")
+    args.add_argument("--kernels", help="the benchmark cpu_kernels (gpu_products with --gpu), built before; W5 builds it otherwise")
     args.add_argument("--rounds", type=int, default=5)
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--work", help="W1,W4 for these only")
     args.add_argument("--peer", default="torch,jax,tinygrad,candle,meganeura")
-    args.add_argument("--lavapipe", metavar="ICD", help="compare through Vulkan on this driver")
+    where = args.add_mutually_exclusive_group()
+    where.add_argument("--lavapipe", metavar="ICD", help="compare through Vulkan on this driver")
+    where.add_argument("--gpu", metavar="NAME", help="compare on the graphics card of this name")
     args.add_argument("--mode", help="only this mode of each peer")
     args.add_argument("--share", type=float, default=1.0, help="of the steps of an epoch that peers take")
     args.add_argument("--timeout", type=float, default=900, help="seconds that one run of a peer may take")
     args.add_argument("--results", help="append each pair to this file as JSON")
     args.add_argument("--write", help="write the table between the markers of this Markdown file")
-    args = args.parse_args()
-    args.work = args.work or ("W1,W2,W4" if args.lavapipe else "W1,W2,W3a,W3b,W4,W5,W6,W7")
+    args = args.parse_args(given)
+    usual = graphics.WORKS if args.gpu else "W1,W2,W4" if args.lavapipe else "W1,W2,W3a,W3b,W4,W5,W6,W7"
+    args.work = args.work or usual
+    return args
+
+
+def main():
+    args = arguments()
     if args.lavapipe:
         # All sides have this adapter only; lavapipe starts so many threads.
         os.environ |= {"VK_ICD_FILENAMES": args.lavapipe, "LP_NUM_THREADS": str(args.threads)}
@@ -210,11 +238,13 @@ def main():
     rows = report.summarize(pairs)
     peers_shown = ", ".join(f"{peer} {version}" for peer, version in sorted(versions.items()))
     quiet = f"{watch.pairs - watch.disturbed} of {watch.pairs} pairs on a quiet machine"
-    about = f"{machine()}. {args.threads} threads. {peers_shown}. Medians of {args.rounds} pairs; {quiet}."
+    where = f"{graphics.machine()}; {time.strftime('%d %B %Y')}. {machine()}" if args.gpu else machine()
+    about = f"{where}. {args.threads} threads. {peers_shown}. Medians of {args.rounds} pairs; {quiet}."
     text = "\n\n".join([about, report.fastest_table(rows), report.comparison_table(rows)])
     print(text)
     if args.write:
-        report.write_section(args.write, "lavapipe" if args.lavapipe else "comparison", text)
+        report.write_section(args.write, "gpu" if args.gpu else "lavapipe" if args.lavapipe else "comparison", text)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -41,12 +41,12 @@ class Nnoptc:
         )
         return path
 
-    def run(self, path, threads=None):
+    def run(self, path, threads=None, precision="f32"):
         """Runs a pipeline: the speed of each epoch, seconds of the whole process, and its peak resident bytes."""
         self.turn += 1
         out = self.folder / f"run-{path.stem}-{self.turn}"
         command = [self.binary, "run", path, "--out", out, "-q", "--device", self.device]
-        command += ["--threads", str(threads or self.threads)]
+        command += ["--threads", str(threads or self.threads), "--set", f"train.precision={precision}"]
         seconds, peak = timed(command)
         events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         speeds = [event["samples_per_second"] for event in events if event["event"] == "epoch"]
@@ -59,7 +59,7 @@ class Nnoptc:
         command += ["--device", self.device, "--threads", str(self.threads)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
-    def speed(self, work, photos=None):
+    def speed(self, work, photos=None, precision="f32"):
         """The speed of a work, in its unit; the first epoch warms up, as on the other side."""
         if work.startswith("W5"):
             return self.product(int(work.split()[1]))
@@ -71,7 +71,7 @@ class Nnoptc:
         path = self.folder / f"{work}.nnopt"
         if not path.exists():
             self.training(work, **WORKS[work], model=layers(work), optimizer=OPTIMIZERS[work])
-        return statistics.median(self.run(path)[0][1:])
+        return statistics.median(self.run(path, precision=precision)[0][1:])
 
     def images(self):
         """The input path alone: a model of one layer, whose time is counted as well."""
@@ -94,12 +94,27 @@ class Nnoptc:
         """GFLOP/s of a product of matrices."""
         if size not in PRODUCTS:
             raise ValueError(f"no product of {size}")
-        command = [self.kernels or kernels_program(), "--json", f"matmul {size}³"]
+        command = [self.kernels or program_of("cpu_kernels"), "--json", f"matmul {size}³"]
         lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
         for line in map(json.loads, lines):
             if line["threads"] == self.threads:
                 return line["operations"] / line["seconds"] * 1e-9
         raise RuntimeError(f"no product of {size} with {self.threads} threads in {lines}")
+
+
+    def product_on_gpu(self, size, operands):
+        """GFLOP/s of a product of matrices on the adapter, whose factors are of the type."""
+        command = [self.kernels or program_of("gpu_products"), "--json", "--device", self.device, str(size)]
+        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+        return product_speed(map(json.loads, lines), size, operands)
+
+
+def product_speed(lines, size, operands):
+    """GFLOP/s among the lines of the benchmark gpu_products."""
+    for line in lines:
+        if (line["size"], line["type"]) == (size, operands):
+            return line["operations"] / line["seconds"] * 1e-9
+    raise RuntimeError(f"there is no product of {size} with {operands}")
 
 
 def timed(command):
@@ -115,11 +130,11 @@ def timed(command):
     return seconds, usage.ru_maxrss * 1024
 
 
-def kernels_program():
-    """Builds the benchmark of kernels and returns its path."""
-    command = ["cargo", "bench", "--bench", "cpu_kernels", "--no-run", "--message-format", "json"]
+def program_of(benchmark):
+    """Builds a benchmark and returns its path."""
+    command = ["cargo", "bench", "--bench", benchmark, "--no-run", "--message-format", "json"]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
     for line in map(json.loads, output.splitlines()):
-        if line.get("target", {}).get("name") == "cpu_kernels" and line.get("executable"):
+        if line.get("target", {}).get("name") == benchmark and line.get("executable"):
             return line["executable"]
-    raise RuntimeError("cargo built no cpu_kernels")
+    raise RuntimeError(f"cargo built no {benchmark}")

@@ -8,8 +8,11 @@
   W5   f32 products 1024x1024x1024 and 2048x2048x2048
   W6   the input path alone: u8 3x32x32, crop with padding 4, flip, rotation by up to 10 degrees, normalize
   W7   the input path from a folder of 500 JPEG photographs, resized to 224x224
+  W8   ResNet-18 for 32x32x3 (He et al. 2015 with a first convolution of 3x3 and no pool), as W3a; on GPUs only
 
-W1 to W4 are training steps: cross entropy, f32, made-up data in memory. `steps` are those of an epoch.
+On GPUs, W5 is 1024 to 8192, in f32 and with factors of 16 bits (bench/graphics.py).
+
+W1 to W4 and W8 are training steps: cross entropy, f32, made-up data in memory. `steps` are those of an epoch.
 """
 
 WORKS = {
@@ -18,30 +21,33 @@ WORKS = {
     "W3a": {"shape": (3, 32, 32), "classes": 10, "batch": 128, "steps": 10, "epochs": 4},
     "W3b": {"shape": (3, 32, 32), "classes": 10, "batch": 128, "steps": 5, "epochs": 4},
     "W4": {"shape": (30,), "classes": 2, "batch": 32, "steps": 200, "epochs": 40},
+    "W8": {"shape": (3, 32, 32), "classes": 10, "batch": 128, "steps": 20, "epochs": 6},
 }
 PRODUCTS = (1024, 2048)
 IMAGES = {"rows": 10_240, "batch": 256, "epochs": 6}
 PHOTOS = {"rows": 500, "batch": 50, "size": 224}
 
-RESNET_UNITS = {"W3a": 1, "W3b": 3}
+RESNET_UNITS = {"W3a": 1, "W3b": 3, "W8": 2}
+NARROW = (16, 32, 64)
+RESNET_WIDTHS = {"W3a": NARROW, "W3b": NARROW, "W8": (64, 128, 256, 512)}
 ADAM = "adam(lr = 1e-3)"
 SGD = "sgd(lr = 1e-2)"
 MOMENTUM = "sgd(lr = 1e-2, momentum = 0.9)"
-OPTIMIZERS = {"W1": ADAM, "W2": SGD, "W3a": MOMENTUM, "W3b": MOMENTUM, "W4": ADAM}
+OPTIMIZERS = {"W1": ADAM, "W2": SGD, "W3a": MOMENTUM, "W3b": MOMENTUM, "W4": ADAM, "W8": MOMENTUM}
 
 
-def resnet_plan(units):
+def resnet_plan(units, widths=NARROW):
     """Channels, stride, and whether the shortcut projects, of each residual unit."""
-    for channels in (16, 32, 64):
+    for channels in widths:
         for unit in range(units):
-            first = channels != 16 and unit == 0
+            first = channels != widths[0] and unit == 0
             yield channels, 2 if first else 1, first
 
 
-def resnet(units):
-    """A ResNet of `6 * units + 2` layers in nnoptc's language."""
-    lines = ["conv2d(16, 3, padding = 1, bias = false) -> batch_norm -> relu"]
-    for channels, stride, projects in resnet_plan(units):
+def resnet(units, widths=NARROW):
+    """A ResNet of `2 * units * len(widths) + 2` layers in nnoptc's language."""
+    lines = [f"conv2d({widths[0]}, 3, padding = 1, bias = false) -> batch_norm -> relu"]
+    for channels, stride, projects in resnet_plan(units, widths):
         convolution = f"conv2d({channels}, 3, padding = 1, bias = false"
         shortcut = f"conv2d({channels}, 1, stride = {stride}, bias = false) -> batch_norm"
         lines.append(
@@ -63,7 +69,7 @@ def layers(name):
             "conv2d(32, 3) -> relu -> conv2d(64, 3) -> relu -> max_pool(2) -> dropout(0.25)\n"
             "flatten -> linear(128) -> relu -> dropout(0.5) -> linear(classes)"
         )
-    return resnet(RESNET_UNITS[name])
+    return resnet(RESNET_UNITS[name], RESNET_WIDTHS[name])
 
 
 def products(name):
@@ -74,17 +80,17 @@ def products(name):
         return [30 * 64, 64 * 64, 64 * 2]
     if name == "W2":
         return [26 * 26 * 32 * 9, 24 * 24 * 64 * 32 * 9, 9216 * 128, 128 * 10]
-    return resnet_products(RESNET_UNITS[name])
+    return resnet_products(RESNET_UNITS[name], RESNET_WIDTHS[name])
 
 
-def resnet_products(units):
-    counts, size, n_in = [32 * 32 * 16 * 3 * 9], 32, 16
-    for channels, stride, projects in resnet_plan(units):
+def resnet_products(units, widths=NARROW):
+    counts, size, n_in = [32 * 32 * widths[0] * 3 * 9], 32, widths[0]
+    for channels, stride, projects in resnet_plan(units, widths):
         size //= stride
         counts += [size * size * channels * n_in * 9, size * size * channels * channels * 9]
         counts += [size * size * channels * n_in] if projects else []
         n_in = channels
-    return [*counts, 64 * 10]
+    return [*counts, widths[-1] * 10]
 
 
 def flops(name):

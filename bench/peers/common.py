@@ -20,6 +20,7 @@ def arguments(document):
     args.add_argument("--size", type=int, help="of the matrices, for W5")
     args.add_argument("--folder", help="of photographs, for W7")
     args.add_argument("--epochs", type=int, default=1, help="for W7")
+    args.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="for PyTorch")
     return args.parse_args()
 
 

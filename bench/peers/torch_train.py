@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Training speed of PyTorch on W1 to W4 of bench/works.py.
+"""Training speed of PyTorch on W1 to W4 and W8 of bench/works.py, on the processor or, with `--device cuda`, a GPU.
 
 Data is random, made once and kept in memory; the loss is read once an epoch; one epoch of warm-up is left out. f32.
 A mode is words joined by `+`: `eager` or `compiled` (torch.compile); `fused` has the optimizer's fused form;
-`channels_last` has images and filters in that layout.
+`channels_last` has images and filters in that layout; `amp` is torch.autocast to f16 with a GradScaler, and `tf32` lets a
+GPU round the factors of f32 products to 10 bits, which is off otherwise.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from common import arguments, report, training_speed
-from works import ADAM, OPTIMIZERS, RESNET_UNITS, WORKS, resnet_plan
+from works import ADAM, OPTIMIZERS, RESNET_UNITS, RESNET_WIDTHS, WORKS, resnet_plan
 
 
 class Unit(nn.Module):
@@ -43,12 +44,13 @@ def network(name):
         images = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25)]
         rest = [nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10)]
         return nn.Sequential(*images, *rest)
-    layers = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-    n_in = 16
-    for channels, stride, projects in resnet_plan(RESNET_UNITS[name]):
+    widths = RESNET_WIDTHS[name]
+    n_in = widths[0]
+    layers = [nn.Conv2d(3, n_in, 3, padding=1, bias=False), nn.BatchNorm2d(n_in), nn.ReLU()]
+    for channels, stride, projects in resnet_plan(RESNET_UNITS[name], widths):
         layers.append(Unit(n_in, channels, stride, projects))
         n_in = channels
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 10))
 
 
 def make_optimizer(name, parameters, fused):
@@ -64,9 +66,12 @@ def main():
     work = WORKS[args.work]
     batch, steps = work["batch"], max(1, int(work["steps"] * args.share))
     torch.manual_seed(1)
-    model = network(args.work).train()
-    x = torch.randn(steps * batch, *work["shape"])
-    y = torch.randint(work["classes"], (steps * batch,))
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = "tf32" in words
+    # The sizes of all steps are equal.
+    torch.backends.cudnn.benchmark = True
+    model = network(args.work).train().to(args.device)
+    x = torch.randn(steps * batch, *work["shape"]).to(args.device)
+    y = torch.randint(work["classes"], (steps * batch,)).to(args.device)
     if "channels_last" in words:
         model = model.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
@@ -74,14 +79,19 @@ def main():
     loss_fn = nn.CrossEntropyLoss()
     batches = list(zip(x.split(batch), y.split(batch)))
     run = torch.compile(model) if "compiled" in words else model
+    mixed = "amp" in words
+    scaler = torch.amp.GradScaler(args.device, enabled=mixed)
 
     def epoch():
-        total = torch.zeros(())
+        total = torch.zeros((), device=args.device)
         for xb, yb in batches:
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_fn(run(xb), yb)
-            loss.backward()
-            optimizer.step()
+            with torch.autocast(args.device, torch.float16, enabled=mixed):
+                loss = loss_fn(run(xb), yb)
+            # Without `amp` the scaler passes both on as they are.
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
             total += loss.detach()
         return total.item() / steps
 

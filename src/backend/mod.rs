@@ -42,14 +42,17 @@ pub enum BackendError {
         reason: String,
     },
     /// The device did not answer in time.
-    #[error("the device `{device}` did not finish `{kernel}` in {seconds} s")]
+    #[error(
+        "the device `{device}` did not finish {work} in {seconds} s; if it is busy with other work, set `NNOPTC_PATIENCE` \
+         to more seconds, else update its driver"
+    )]
     Hung {
         /// The device.
         device: String,
-        /// The work it was given last.
-        kernel: String,
-        /// How long it was waited for.
-        seconds: u64,
+        /// The work it was given: kernels in backticks.
+        work: String,
+        /// How many seconds it was waited for.
+        seconds: f64,
     },
     /// A process that trains along has failed.
     #[error("rank {rank} has failed: {reason}")]

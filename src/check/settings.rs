@@ -72,8 +72,10 @@ item! {
         /// Which devices train.
         ///
         /// `auto` is a real GPU, or the CPU where there is none. Several train together, each with an equal part of every
-        /// batch: `all` is every real GPU, a list names them: `[0, 1]`, `["RTX", cpu]`. Gradients are added up in the order
-        /// of the list, running statistics are averaged, and the weights are the same on all.
+        /// batch: `all` is every real GPU, a list names them: `[0, 1]`, `["RTX", cpu]`. An adapter is named by its number or,
+        /// in quotes, by a part of its name, its UUID, its place on the PCI bus or its backend; `nnoptc devices` prints
+        /// all of them. Gradients are added up in the order of the list, running statistics are averaged, and the weights
+        /// are the same on all.
         devices: DevicesArg = DevicesArg(Devices::Auto),
         /// How much of a batch each of several devices gets: `measured` is for devices of different speeds.
         balance: Balance = Balance::Equal,

@@ -166,7 +166,7 @@ pub struct Run {
     #[command(flatten)]
     /// The pipeline
     pub pipeline: Pipeline,
-    /// Where to train: `auto`, `cpu`, `gpu`, an adapter's number or a part of its name
+    /// Where to train: `auto`, `cpu`, `gpu`, or an adapter's number, UUID, PCI bus, backend or part of its name
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// The run folder [default: runs/NAME]
@@ -198,7 +198,7 @@ pub struct FindLr {
     /// A folder for the picture and the figures, find-lr.png and find-lr.json
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Where to train: `auto`, `cpu`, `gpu`, an adapter's number or a part of its name
+    /// Where to train: `auto`, `cpu`, `gpu`, or an adapter's number, UUID, PCI bus, backend or part of its name
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Threads of the CPU executor [default: one for each core]
@@ -227,7 +227,7 @@ pub struct Eval {
     /// Which weights [default: those that the run ended with]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub checkpoint: Option<WhichCheckpoint>,
-    /// Where to compute: `auto`, `cpu`, `gpu`, an adapter's number or a part of its name
+    /// Where to compute: `auto`, `cpu`, `gpu`, or an adapter's number, UUID, PCI bus, backend or part of its name
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Threads of the CPU executor [default: one for each core]

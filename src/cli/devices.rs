@@ -6,6 +6,7 @@ use crate::backend::cpu;
 use crate::backend::gpu::{self, Adapter, adapters, self_test};
 use crate::backend::speed::{self, Speed};
 use crate::report::table::{Align, Table, bytes};
+use crate::train::memory::Limits;
 
 use super::args::{Devices, MessageFormat};
 use super::output::{Exit, Failure, Output};
@@ -64,15 +65,19 @@ fn list(native: Option<Speed>, adapters: &[(Adapter, Option<Checked>)]) -> Strin
         ("name", Align::Left),
         ("kind", Align::Left),
         ("driver", Align::Left),
+        ("memory", Align::Right),
         ("buffer", Align::Right),
         ("16 bits", Align::Left),
         ("subgroup", Align::Right),
         ("matrices", Align::Left),
+        ("bus", Align::Left),
+        ("UUID", Align::Left),
         ("state", Align::Left),
     ]);
     let name = format!("native executor, {} threads", threads());
     let state = native.map_or("ready".to_owned(), show);
-    table.row(["cpu", &name, "CPU", "", "", "rounded", "", "", &state]);
+    let memory = Limits::of_cpu().total.map_or_else(String::new, bytes);
+    table.row(["cpu", &name, "CPU", "", &memory, "", "rounded", "", "", "", "", &state]);
     for (adapter, result) in adapters {
         let state = match (adapter.shortcoming(), result) {
             (_, Some(Ok(speed))) => format!("computes correctly, {}", show(*speed)),
@@ -87,6 +92,7 @@ fn list(native: Option<Speed>, adapters: &[(Adapter, Option<Checked>)]) -> Strin
             adapter.name.clone(),
             adapter.kind.to_owned(),
             format!("{} {}", adapter.backend, adapter.driver).trim().to_owned(),
+            adapter.memory_bytes.map_or_else(|| "unknown".to_owned(), bytes),
             bytes(adapter.max_binding_bytes.min(adapter.max_buffer_bytes)),
             // Where the driver cannot store them by itself, they are halves of words.
             if adapter.features.contains(&"shader-f16") { "stored" } else { "in words" }.to_owned(),
@@ -99,6 +105,8 @@ fn list(native: Option<Speed>, adapters: &[(Adapter, Option<Checked>)]) -> Strin
                 [] => "none".to_owned(),
                 all => all.join(", "),
             },
+            adapter.bus.clone(),
+            adapter.uuid.clone(),
             state,
         ]);
     }
@@ -124,6 +132,9 @@ fn object(adapter: &Adapter, result: Option<&Checked>) -> serde_json::Value {
         "kind": adapter.kind,
         "backend": adapter.backend,
         "driver": adapter.driver,
+        "bus": if adapter.bus.is_empty() { None } else { Some(&adapter.bus) },
+        "uuid": if adapter.uuid.is_empty() { None } else { Some(&adapter.uuid) },
+        "memory_bytes": adapter.memory_bytes,
         "software": adapter.software,
         "max_buffer_bytes": adapter.max_buffer_bytes,
         "max_binding_bytes": adapter.max_binding_bytes,

@@ -44,7 +44,7 @@ pub fn open_session(
     }
     let devices = program.train.devices.clone();
     let adapter = choose(&devices)?;
-    check_memory(program, prepared, &limits_of(adapter.as_ref()))?;
+    check_memory(program, prepared, &limits_of(adapter.as_ref(), 1))?;
     let parts = Parts { plans: prepared.plans.clone(), states: prepared.states.clone(), data };
     let Some(adapter) = adapter else { return Ok(parts.open(None, threads)?) };
     let mut first = Some(adapter);
@@ -98,7 +98,7 @@ fn open_gang(
             kinds.push((fusion, Arc::clone(&parts)));
             parts
         }));
-        check_memory(program, prepared, &limits_of(adapter.as_ref()))?;
+        check_memory(program, prepared, &limits_of(adapter.as_ref(), replicas_on(adapter.as_ref(), &adapters)))?;
     }
     let rows = program.data.splits.iter().map(|split| split.rows.to_string()).collect::<Vec<_>>().join(" ");
     let identity = format!("{} {rows}", pipeline_sha256(program));
@@ -154,16 +154,28 @@ pub fn settle_devices(program: &mut Program) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// What the program's device can hold; the first of several.
+/// What the program's device can hold; of several, what that with the least can.
 ///
 /// # Errors
 /// When there is no such device.
 pub fn limits(program: &Program) -> Result<Limits, BackendError> {
-    Ok(limits_of(choose(&program.train.devices)?.as_ref()))
+    let Devices::Many(devices) = &program.train.devices else {
+        return Ok(limits_of(choose(&program.train.devices)?.as_ref(), 1));
+    };
+    let adapters: Vec<Option<gpu::Adapter>> = devices.iter().map(choose).collect::<Result<_, _>>()?;
+    let each = adapters.iter().map(|adapter| limits_of(adapter.as_ref(), replicas_on(adapter.as_ref(), &adapters)));
+    let least = each.min_by_key(|limits| limits.total.unwrap_or(u64::MAX).min(limits.arena.unwrap_or(u64::MAX)));
+    Ok(least.unwrap_or_else(|| unreachable!("a list of devices has one")))
 }
 
-fn limits_of(adapter: Option<&gpu::Adapter>) -> Limits {
-    adapter.map_or_else(Limits::of_cpu, Limits::of_adapter)
+fn limits_of(adapter: Option<&gpu::Adapter>, replicas: usize) -> Limits {
+    adapter.map_or_else(Limits::of_cpu, |adapter| Limits::of_adapter(adapter, replicas))
+}
+
+/// How many of these are on this adapter.
+fn replicas_on(adapter: Option<&gpu::Adapter>, all: &[Option<gpu::Adapter>]) -> usize {
+    let index = |adapter: &gpu::Adapter| adapter.index;
+    all.iter().filter(|other| other.as_ref().map(index) == adapter.map(index)).count()
 }
 
 /// What plans for the program's device may fuse. A device that is named and not there is taken for a GPU.

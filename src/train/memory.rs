@@ -46,10 +46,19 @@ impl Limits {
         Limits { device: "CPU".to_owned(), total: available_memory(), arena: None, gpu: false }
     }
 
-    /// Of an adapter: its largest buffer that a kernel can see. How much memory it has in all is not to be found out.
-    pub fn of_adapter(adapter: &Adapter) -> Limits {
+    /// Of one of several replicas on an adapter: its largest buffer that a kernel can see, and its part of what memory
+    /// the driver says that there is. That of a driver that computes on the CPU, and of a GPU without memory of its own, is
+    /// main memory.
+    pub fn of_adapter(adapter: &Adapter, replicas: usize) -> Limits {
         let arena = adapter.max_binding_bytes.min(adapter.max_buffer_bytes);
-        Limits { device: adapter.name.clone(), total: None, arena: Some(arena), gpu: true }
+        let is_shared = adapter.software || adapter.kind == "integrated GPU";
+        let main = if is_shared { available_memory() } else { None };
+        let total = match (adapter.memory_bytes, main) {
+            (Some(own), Some(main)) => Some(own.min(main)),
+            (own, main) => own.or(main),
+        };
+        let total = total.map(|bytes| bytes / replicas.max(1) as u64);
+        Limits { device: adapter.name.clone(), total, arena: Some(arena), gpu: true }
     }
 }
 

@@ -389,7 +389,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn a_damaged_cache_of_pipelines_is_no_cache() {
+fn a_damaged_cache_is_no_cache() {
     for adapter in crate::harness::adapters() {
         let folder = tempfile::tempdir().unwrap();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/iris.nnopt");
@@ -414,7 +414,7 @@ fn a_damaged_cache_of_pipelines_is_no_cache() {
             continue;
         };
         let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-        for file in &files {
+        for (number, file) in files.iter().enumerate() {
             let whole = std::fs::read(file).unwrap();
             let mut flipped = whole.clone();
             let middle = flipped.len() / 2;
@@ -422,7 +422,7 @@ fn a_damaged_cache_of_pipelines_is_no_cache() {
             let damaged = [b"not a cache".to_vec(), Vec::new(), whole[..middle].to_vec(), flipped];
             for (index, bytes) in damaged.into_iter().enumerate() {
                 std::fs::write(file, &bytes).unwrap();
-                assert_eq!(train(&format!("damaged-{index}")), weights, "{}", adapter.name);
+                assert_eq!(train(&format!("damaged-{number}-{index}")), weights, "{}", adapter.name);
                 assert_ne!(std::fs::read(file).unwrap(), bytes, "a damaged file is replaced");
             }
         }

@@ -32,12 +32,17 @@ impl Executor {
     }
 }
 
-/// The adapters that tests use: lavapipe and SwiftShader, whatever else the machine has.
+/// The adapters that tests use: those that `NNOPTC_TEST_ADAPTERS` names, with commas between them; else lavapipe and
+/// SwiftShader, whatever else the machine has.
 ///
-/// Without them tests of the GPU say so; with `NNOPTC_REQUIRE_ADAPTERS=n`, fewer than `n` are a failure.
+/// Without these, tests of the GPU say so; with `NNOPTC_REQUIRE_ADAPTERS=n`, fewer than `n` are a failure.
 pub fn adapters() -> &'static [gpu::Adapter] {
     static ADAPTERS: OnceLock<Vec<gpu::Adapter>> = OnceLock::new();
     ADAPTERS.get_or_init(|| {
+        if let Ok(names) = std::env::var("NNOPTC_TEST_ADAPTERS") {
+            let named = |name| gpu::select(name).unwrap_or_else(|error| panic!("NNOPTC_TEST_ADAPTERS: {error}"));
+            return names.split(',').map(named).collect();
+        }
         let known = |name: &str| name.contains("llvmpipe") || name.contains("SwiftShader");
         let found: Vec<gpu::Adapter> = gpu::adapters().into_iter().filter(|adapter| known(&adapter.name)).collect();
         let wanted = std::env::var("NNOPTC_REQUIRE_ADAPTERS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);

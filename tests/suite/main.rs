@@ -2,12 +2,14 @@
 
 mod advice;
 mod chains;
+mod choices;
 mod cli;
 mod diagnostics;
 mod dispatches;
 mod editors;
 mod emit;
 mod failures;
+mod faults;
 mod finders;
 mod floors;
 mod frozen;

@@ -1,4 +1,4 @@
-//! Compiled pipelines kept on disk between runs. A cache that cannot be read or written is no cache, never an error.
+//! Compiled pipelines and passed self-tests kept on disk between runs. A cache that cannot be read or written is no cache, never an error.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,46 @@ use super::adapters::Adapter;
 
 /// Bytes of the checksum with which a file begins.
 const CHECKSUM: usize = 32;
+/// Pipelines are not read from a larger file.
+const PIPELINES_BYTES: u64 = 1 << 30;
+
+/// A file of the cache. Its name is made of what its content is for, and its content has a checksum.
+pub(super) struct Remembered {
+    path: PathBuf,
+    most_bytes: u64,
+}
+
+impl Remembered {
+    /// The file of a kind for a key, of no more than so many bytes; `None` where there is no folder for it.
+    pub fn of(kind: &str, key: &str, most_bytes: u64) -> Option<Remembered> {
+        let key = Sha256::digest(format!("{} {key}", env!("CARGO_PKG_VERSION")));
+        let name: String = key.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        Some(Remembered { path: folder()?.join(format!("{kind}-{name}")), most_bytes })
+    }
+
+    /// The content, if there is one and it is whole.
+    pub fn read(&self) -> Option<Vec<u8>> {
+        let length = std::fs::metadata(&self.path).ok()?.len();
+        if length > self.most_bytes + CHECKSUM as u64 {
+            return None;
+        }
+        verified(&std::fs::read(&self.path).ok()?)
+    }
+
+    /// Writes a content, as a whole or not at all.
+    pub fn write(&self, data: &[u8]) {
+        let bytes = [Sha256::digest(data).as_slice(), data].concat();
+        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &self.path));
+        if written.is_err() {
+            std::fs::remove_file(&temporary).ok();
+        }
+    }
+}
 
 /// The pipelines of one adapter with one driver.
 pub(super) struct DiskCache {
-    path: PathBuf,
+    file: Remembered,
     /// What the file held, to write it only when there is something new.
     loaded: Vec<u8>,
     cache: wgpu::PipelineCache,
@@ -23,16 +59,14 @@ impl DiskCache {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
         }
-        let key = Sha256::digest(format!("{} {}", env!("CARGO_PKG_VERSION"), adapter.key()));
-        let name: String = key.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        let path = folder()?.join(format!("pipelines-{name}"));
-        let loaded = std::fs::read(&path).ok().and_then(|bytes| verified(&bytes)).unwrap_or_default();
+        let file = Remembered::of("pipelines", &adapter.key(), PIPELINES_BYTES)?;
+        let loaded = file.read().unwrap_or_default();
         let data = (!loaded.is_empty()).then_some(loaded.as_slice());
         let descriptor = wgpu::PipelineCacheDescriptor { label: Some("nnoptc"), data, fallback: true };
         // SAFETY: the data comes from `get_data` of this version for this adapter and driver: the file's name is made of
         // them, and the checksum holds. wgpu and the driver compare their own headers as well.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
-        Some(DiskCache { path, loaded, cache })
+        Some(DiskCache { file, loaded, cache })
     }
 
     /// For the descriptor of a pipeline.
@@ -40,17 +74,10 @@ impl DiskCache {
         &self.cache
     }
 
-    /// Writes what is new, as a whole or not at all.
+    /// Writes what is new.
     pub fn save(&self) {
-        let Some(data) = self.cache.get_data().filter(|data| *data != self.loaded) else {
-            return;
-        };
-        let mut bytes = Sha256::digest(&data).to_vec();
-        bytes.extend(data);
-        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
-        let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &self.path));
-        if written.is_err() {
-            std::fs::remove_file(&temporary).ok();
+        if let Some(data) = self.cache.get_data().filter(|data| *data != self.loaded) {
+            self.file.write(&data);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::ir::{DType, StateId, StateInfo, StateKind, States};
 use crate::plan::{Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Store};
 
 use super::adapters::Adapter;
+use super::cache::Remembered;
 use super::device::Gpu;
 use super::pipelines::{self, Bindings};
 use super::session::GpuSession;
@@ -27,7 +28,32 @@ pub struct Check {
 }
 
 /// Tries what drivers are known to get wrong; the result is kept for the life of the process.
+///
+/// # Errors
+/// When the adapter cannot be opened, or does not answer.
 pub fn self_test(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
+    once(adapter, run)
+}
+
+/// The result of [`self_test`], which earlier processes may have found if nothing was wrong in what all kernels need.
+fn tested(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
+    once(adapter, |adapter| {
+        let memory = Remembered::of("checks", &format!("{} {}", adapter.key(), PROBE), CHECKS_BYTES);
+        if let Some(checks) = memory.as_ref().and_then(|memory| read(&memory.read()?)) {
+            return Ok(checks);
+        }
+        let checks = run(adapter)?;
+        if let Some(memory) = memory.filter(|_| first_problem(&checks, false).is_none()) {
+            memory.write(&write(&checks));
+        }
+        Ok(checks)
+    })
+}
+
+fn once(
+    adapter: &Adapter,
+    find: impl FnOnce(&Adapter) -> Result<Vec<Check>, BackendError>,
+) -> Result<Vec<Check>, BackendError> {
     static DONE: OnceLock<Mutex<HashMap<String, Vec<Check>>>> = OnceLock::new();
     let done = DONE.get_or_init(Mutex::default);
     // Held during the test, so that it runs once.
@@ -35,33 +61,76 @@ pub fn self_test(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     if let Some(checks) = done.get(&adapter.key()) {
         return Ok(checks.clone());
     }
-    let checks = run(adapter)?;
+    let checks = find(adapter)?;
     done.insert(adapter.key(), checks.clone());
     Ok(checks)
 }
 
-/// The names of the tests of storing numbers of 16 bits: by themselves, and as halves of words.
+/// The text of the probe; another one makes another test.
+const PROBE: &str = include_str!("../../../shaders/self_test.wgsl");
+/// No result of the test is longer.
+const CHECKS_BYTES: u64 = 64 << 10;
+
+/// The names of the parts that some kernels do without: numbers of 16 bits by themselves, as halves of words, and what
+/// writes those.
 const NATIVE_HALVES: &str = "16-bit storage";
 const PACKED_HALVES: &str = "16-bit storage in words";
+const ATOMICS: &str = "atomics";
+const PRODUCT: &str = "a product";
+const PARTS: [&str; 9] = [
+    "long loops",
+    "infinity and NaN by their bits",
+    "ReLU of NaN",
+    "barriers",
+    "random numbers",
+    ATOMICS,
+    PRODUCT,
+    NATIVE_HALVES,
+    PACKED_HALVES,
+];
+
+/// Lines of a part and what was wrong.
+fn write(checks: &[Check]) -> Vec<u8> {
+    let line =
+        |check: &Check| format!("{}\t{}\n", check.name, check.problem.as_deref().unwrap_or("").replace('\n', " "));
+    checks.iter().map(line).collect::<String>().into_bytes()
+}
+
+/// What [`write`] wrote, if it has all parts that are always tried.
+fn read(bytes: &[u8]) -> Option<Vec<Check>> {
+    let check = |line: &str| {
+        let (name, problem) = line.split_once('\t')?;
+        let name = *PARTS.iter().find(|part| **part == name)?;
+        Some(Check { name, problem: Some(problem.to_owned()).filter(|problem| !problem.is_empty()) })
+    };
+    let checks: Vec<Check> = std::str::from_utf8(bytes).ok()?.lines().map(check).collect::<Option<_>>()?;
+    let has = |part: &&str| checks.iter().any(|check| check.name == *part);
+    PARTS.iter().filter(|part| **part != NATIVE_HALVES).all(has).then_some(checks)
+}
+
+fn stores_halves(checks: &[Check]) -> bool {
+    checks.iter().any(|check| check.name == NATIVE_HALVES && check.problem.is_none())
+}
 
 /// Whether numbers of 16 bits can be stored by themselves; else they are stored as halves of words.
 pub(super) fn has_native_halves(adapter: &Adapter) -> Result<bool, BackendError> {
-    let checks = self_test(adapter)?;
-    Ok(checks.iter().any(|check| check.name == NATIVE_HALVES && check.problem.is_none()))
+    Ok(stores_halves(&tested(adapter)?))
+}
+
+/// The first part with a problem that matters to kernels that store numbers of 16 bits, or do not.
+fn first_problem(checks: &[Check], halves: bool) -> Option<(&'static str, &str)> {
+    let native = stores_halves(checks);
+    let matters = |check: &&Check| match check.name {
+        NATIVE_HALVES => false,
+        ATOMICS | PACKED_HALVES => halves && !native,
+        _ => true,
+    };
+    checks.iter().filter(matters).find_map(|check| check.problem.as_deref().map(|problem| (check.name, problem)))
 }
 
 /// Refuses an adapter that computes wrongly, in what is wanted of it.
 pub(super) fn require(adapter: &Adapter, halves: bool) -> Result<(), BackendError> {
-    let checks = self_test(adapter)?;
-    let native = has_native_halves(adapter)?;
-    let matters = |check: &&Check| match check.name {
-        NATIVE_HALVES => false,
-        PACKED_HALVES => halves && !native,
-        _ => true,
-    };
-    let wrong =
-        checks.iter().filter(matters).find_map(|check| check.problem.as_ref().map(|problem| (check.name, problem)));
-    match wrong {
+    match first_problem(&tested(adapter)?, halves) {
         None => Ok(()),
         Some((name, problem)) => Err(BackendError::Failed {
             device: adapter.name.clone(),
@@ -74,20 +143,22 @@ pub(super) fn require(adapter: &Adapter, halves: bool) -> Result<(), BackendErro
 
 fn run(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     let mut checks = probes(adapter)?;
-    checks.push(Check { name: "a product", problem: product(adapter)? });
+    checks.push(Check { name: PRODUCT, problem: product(adapter)? });
     let gpu = Gpu::open(adapter)?;
     if gpu.native_halves {
-        checks.push(Check { name: NATIVE_HALVES, problem: halves(gpu)? });
+        checks.push(Check { name: NATIVE_HALVES, problem: halves(NATIVE_HALVES, gpu)? });
     }
     let mut gpu = Gpu::open(adapter)?;
     gpu.native_halves = false;
-    checks.push(Check { name: PACKED_HALVES, problem: halves(gpu)? });
+    checks.push(Check { name: PACKED_HALVES, problem: halves(PACKED_HALVES, gpu)? });
     Ok(checks)
 }
 
-const PROBE_WORDS: usize = 544;
+const PROBE_WORDS: usize = 1060;
+/// Workgroups of the probe: `GROUPS` of the shader.
+const PROBE_GROUPS: u32 = 4;
 
-/// Loops, numbers that are not finite, barriers, whole numbers: one small kernel.
+/// Loops, numbers that are not finite, barriers, whole numbers, atomics: one small kernel.
 fn probes(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     let loops = [70_000_u32, 300, 60_000];
     let numbers = [1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, 0.0];
@@ -96,14 +167,21 @@ fn probes(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     for (word, number) in words[4..].iter_mut().zip(numbers) {
         *word = number.to_bits();
     }
+    // What stood in the halves before has to go.
+    words[548..].fill(0xdead_beef);
     let answers = run_probe(adapter, &words)?;
 
     let trips = [loops[0] * 3 / 2, loops[1] * loops[1] * 3 / 2, loops[2] * 3 / 2];
     let finite = numbers.map(|number| u32::from(!number.is_finite()));
     let ring: Vec<u32> = (0..256).map(|lane| (lane + 64) % 256 + 64).collect();
     let random: Vec<u32> = (0..256).map(|lane| philox([lane, 1, 2, 3], [loops[0], loops[1]])[0]).collect();
-    let relu = f32::from_bits(answers[26]);
+    let invocations = 256 * PROBE_GROUPS;
+    let tickets = (0..invocations).fold(0, |all, ticket: u32| all ^ (ticket * 40_503 + 1));
+    let mut atomics = vec![256 * 257 / 2 * PROBE_GROUPS, invocations, invocations - 1, tickets];
+    atomics.extend((0..invocations / 2).map(|word| (word * 2 * 63) | ((word * 2 + 1) * 63) << 16));
+    let relu = f32::from_bits(answered("ReLU of NaN", answers[26..27].to_vec())[0]);
     let compare = |name, found: &[u32], expected: &[u32]| {
+        let found = answered(name, found.to_vec());
         let wrong = found.iter().zip(expected).position(|(found, expected)| found != expected);
         let problem = wrong.map(|at| format!("found {} where {} is right", found[at], expected[at]));
         Check { name, problem }
@@ -114,18 +192,24 @@ fn probes(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
         Check { name: "ReLU of NaN", problem: (!relu.is_nan()).then(|| format!("found {relu} where NaN is right")) },
         compare("barriers", &answers[32..288], &ring),
         compare("random numbers", &answers[288..544], &random),
+        compare(ATOMICS, &answers[544..], &atomics),
     ])
+}
+
+/// What the adapter answered in a part of the test.
+#[cfg_attr(not(debug_assertions), allow(unused_mut, unused_variables))]
+fn answered(part: &str, mut words: Vec<u32>) -> Vec<u32> {
+    #[cfg(debug_assertions)]
+    super::fault::tamper(part, &mut words);
+    words
 }
 
 fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError> {
     let gpu = Gpu::open(adapter)?;
     let bindings = Bindings::new(&gpu, 16);
-    let text = [
-        include_str!("../../../shaders/lib/bits.wgsl"),
-        include_str!("../../../shaders/lib/philox.wgsl"),
-        include_str!("../../../shaders/self_test.wgsl"),
-    ]
-    .concat();
+    let text =
+        [include_str!("../../../shaders/lib/bits.wgsl"), include_str!("../../../shaders/lib/philox.wgsl"), PROBE]
+            .concat();
     let pipelines = pipelines::compile(&gpu, &bindings, &[("self-test", &text)])?;
     let bytes = words.len() as u64 * 4;
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
@@ -153,7 +237,7 @@ fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError>
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     pass.set_pipeline(&pipelines[0]);
     pass.set_bind_group(0, &bind_group, &[0, 0]);
-    pass.dispatch_workgroups(1, 1, 1);
+    pass.dispatch_workgroups(PROBE_GROUPS, 1, 1);
     drop(pass);
     let submission = gpu.queue.submit([encoder.finish()]);
     gpu.wait_for(submission, "the self-test")?;
@@ -188,7 +272,7 @@ fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
     session.write_state(StateId(0), bytemuck::cast_slice(&left))?;
     session.write_state(StateId(1), bytemuck::cast_slice(&right))?;
     session.run(0, &[])?;
-    let found = session.read_state(StateId(2))?;
+    let found = answered(PRODUCT, session.read_state(StateId(2))?);
     let mut worst = 0.0_f64;
     for row in 0..m {
         for column in 0..n {
@@ -202,7 +286,7 @@ fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
 }
 
 /// Numbers that are stored in 16 bits and read again, through a whole session.
-fn halves(gpu: Gpu) -> Result<Option<String>, BackendError> {
+fn halves(part: &str, gpu: Gpu) -> Result<Option<String>, BackendError> {
     let numbers = [
         1.0,
         -0.0,
@@ -249,11 +333,48 @@ fn halves(gpu: Gpu) -> Result<Option<String>, BackendError> {
     let mut session = GpuSession::new(&Setup { plans: &[plan], states: &states, data: &[] }, gpu)?;
     session.write_state(StateId(0), bytemuck::cast_slice(&numbers))?;
     session.run(0, &[])?;
-    let found = session.read_state(StateId(1))?;
+    let found = answered(part, session.read_state(StateId(1))?);
     let wrong = numbers.iter().zip(&found).find_map(|(number, &found)| {
         let (right, found) = (half::f16::from_f32(*number).to_f32(), f32::from_bits(found));
         let agrees = right.to_bits() == found.to_bits() || right.is_nan() && found.is_nan();
         (!agrees).then(|| format!("{number:e} became {found:e} where {right:e} is right"))
     });
     Ok(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks(wrong: &[&str]) -> Vec<Check> {
+        let problem = |part: &str| wrong.contains(&part).then(|| "found 1 where 2 is right".to_owned());
+        PARTS.iter().map(|&name| Check { name, problem: problem(name) }).collect()
+    }
+
+    #[test]
+    fn each_part_matters_to_the_kernels_that_need_it() {
+        for part in PARTS {
+            let found = checks(&[part]);
+            let always = !matches!(part, NATIVE_HALVES | PACKED_HALVES | ATOMICS);
+            assert_eq!(first_problem(&found, false).is_some(), always, "{part}");
+            // By themselves they are right.
+            assert_eq!(first_problem(&found, true).is_some(), always, "{part}");
+            if part != NATIVE_HALVES {
+                let found = checks(&[NATIVE_HALVES, part]);
+                assert_eq!(first_problem(&found, true), Some((part, "found 1 where 2 is right")));
+            }
+        }
+        assert_eq!(first_problem(&checks(&[]), true), None);
+    }
+
+    #[test]
+    fn results_are_read_as_they_were_written() {
+        for found in [checks(&[]), checks(&[NATIVE_HALVES, ATOMICS]), checks(&[])[..7].to_vec()] {
+            let whole = PARTS.iter().all(|part| *part == NATIVE_HALVES || found.iter().any(|it| it.name == *part));
+            assert_eq!(read(&write(&found)), whole.then_some(found));
+        }
+        for wrong in ["", "long loops\t\n", "\u{1}", "barriers"] {
+            assert_eq!(read(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! A device with its failures made visible: every wait is bounded, a lost device is noticed at the next call.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,28 @@ use super::cache::DiskCache;
 
 /// How long to wait for one submission, which is meant to last less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The variable of the environment that says how many seconds to wait instead, for devices that are slow or shared.
+const PATIENCE_VARIABLE: &str = "NNOPTC_PATIENCE";
+
+static HUNG: AtomicBool = AtomicBool::new(false);
+
+/// Whether a device of this process did not finish its work. Its driver may then wait for it when the process ends.
+pub fn is_hung() -> bool {
+    HUNG.load(Ordering::Relaxed)
+}
+
+/// How long to wait for a submission, by what the environment says.
+fn patience(given: Option<&str>) -> Result<Duration, String> {
+    let Some(text) = given else { return Ok(PATIENCE) };
+    let seconds = text.trim().parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(|| {
+        let usual = PATIENCE.as_secs();
+        format!(
+            "`{PATIENCE_VARIABLE}` is `{text}`, expected the seconds to wait for a piece of work, such as {usual}; set it \
+             to such a number or leave it out"
+        )
+    })
+}
 
 /// What went wrong first.
 #[derive(Clone, Debug)]
@@ -42,6 +65,7 @@ impl Gpu {
         if let Some(shortcoming) = adapter.shortcoming() {
             return Err(failed(shortcoming));
         }
+        let patience = patience(std::env::var(PATIENCE_VARIABLE).ok().as_deref()).map_err(failed)?;
         let limits = adapter.inner.limits();
         let wanted = wgpu::Features::PIPELINE_CACHE | wgpu::Features::SHADER_F16;
         let features = adapter.inner.features() & wanted;
@@ -69,7 +93,7 @@ impl Gpu {
             device,
             queue,
             limits,
-            patience: PATIENCE,
+            patience,
             failure,
         })
     }
@@ -112,16 +136,17 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Waits for a submission; `kernel` is the last that it runs.
-    pub fn wait_for(&self, submission: wgpu::SubmissionIndex, kernel: &str) -> Result<(), BackendError> {
+    /// Waits for a submission; `work` says what it runs.
+    pub fn wait_for(&self, submission: wgpu::SubmissionIndex, work: &str) -> Result<(), BackendError> {
         let wait = PollType::Wait { submission_index: Some(submission), timeout: Some(self.patience) };
         match self.device.poll(wait) {
             Ok(_) => self.check(),
             Err(wgpu::PollError::Timeout) => {
-                // Dropping a device waits for its work, which may never end: this one is never dropped.
-                std::mem::forget(self.device.clone());
-                let seconds = self.patience.as_secs();
-                Err(BackendError::Hung { device: self.name.clone(), kernel: kernel.to_owned(), seconds })
+                // Dropping a device or its queue waits for the work, which may never end: these are never dropped.
+                std::mem::forget((self.device.clone(), self.queue.clone()));
+                HUNG.store(true, Ordering::Relaxed);
+                let seconds = self.patience.as_secs_f64();
+                Err(BackendError::Hung { device: self.name.clone(), work: work.to_owned(), seconds })
             }
             Err(error) => {
                 // A submission to a lost device does not count; whether it is lost shows at a poll.
@@ -165,4 +190,19 @@ impl Gpu {
 
 fn note(failure: &Mutex<Option<Failure>>, what: Failure) {
     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_a_number_of_seconds() {
+        assert_eq!(patience(None), Ok(PATIENCE));
+        assert_eq!(patience(Some(" 2.5 ")), Ok(Duration::from_millis(2500)));
+        for wrong in ["", "a minute", "0", "-1", "nan", "inf", "1e300"] {
+            let text = patience(Some(wrong)).expect_err(wrong);
+            assert!(text.starts_with(&format!("`NNOPTC_PATIENCE` is `{wrong}`, expected the seconds")), "{text}");
+        }
+    }
 }

@@ -7,6 +7,9 @@ mod check;
 mod conv;
 mod device;
 mod dispatch;
+#[cfg(debug_assertions)]
+mod fault;
+mod identity;
 mod launch;
 mod layout;
 mod pipelines;
@@ -27,5 +30,6 @@ pub const FUSION: Fusion = Fusion { epilogues: true, deviations: false, chains: 
 
 pub use adapters::{Adapter, adapters, all, select};
 pub use check::{Check, self_test};
+pub use device::is_hung;
 pub use launch::{scratch_words, wgsl};
 pub use session::open;

@@ -10,7 +10,7 @@ use crate::plan::{Place, Plan};
 
 use super::adapters::Adapter;
 use super::check;
-use super::device::Gpu;
+use super::device::{Gpu, is_hung};
 use super::dispatch;
 use super::launch::{Param, Target};
 use super::layout::{DataLayout, DataRange, StateLayout};
@@ -19,6 +19,9 @@ use super::source::{ARENA, BINDINGS, DATA, HALVES, PARAMS, STATES, STEP};
 
 /// Submissions that may wait for the device; more would only hide an error for longer.
 const IN_FLIGHT: usize = 3;
+/// The same for drivers that compute on the CPU. A second submission would wait in some of them until the first is done,
+/// without a bound.
+const IN_FLIGHT_ON_SOFTWARE: usize = 1;
 /// Rows that are uploaded at once take no more bytes than this, if there are several.
 const ROWS_BYTES: u64 = 4 << 20;
 /// Nor are there more than so many.
@@ -29,7 +32,13 @@ pub fn open(setup: &Setup, adapter: &Adapter) -> Result<Box<dyn Session>, Backen
     check::require(adapter, setup.plans.iter().any(Plan::has_halves))?;
     let mut gpu = Gpu::open(adapter)?;
     gpu.native_halves = check::has_native_halves(adapter)?;
-    Ok(Box::new(GpuSession::new(setup, gpu)?))
+    #[cfg_attr(not(debug_assertions), allow(unused_mut))]
+    let mut session = GpuSession::new(setup, gpu)?;
+    #[cfg(debug_assertions)]
+    {
+        session.takes_faults = true;
+    }
+    Ok(Box::new(session))
 }
 
 /// A session on one device.
@@ -44,6 +53,12 @@ pub(super) struct GpuSession {
     scratch_bytes: u64,
     /// A submission ends once its kernels are estimated at more.
     pub submission_seconds: f64,
+    /// How many submissions there have been.
+    #[cfg(test)]
+    pub submissions: usize,
+    /// Whether what tests want to go wrong does so here.
+    #[cfg(debug_assertions)]
+    takes_faults: bool,
 }
 
 /// A plan ready to run.
@@ -175,7 +190,26 @@ impl GpuSession {
         gpu.check()?;
         let submission_seconds = if gpu.software { 0.3 } else { 0.5 };
         let in_flight = VecDeque::new();
-        Ok(GpuSession { gpu, states, state_layout, rows, plans, in_flight, scratch_bytes, submission_seconds })
+        Ok(GpuSession {
+            gpu,
+            states,
+            state_layout,
+            rows,
+            plans,
+            in_flight,
+            scratch_bytes,
+            submission_seconds,
+            #[cfg(test)]
+            submissions: 0,
+            #[cfg(debug_assertions)]
+            takes_faults: false,
+        })
+    }
+
+    /// Launches of one step.
+    #[cfg(test)]
+    pub fn launches(&self, plan: usize) -> usize {
+        self.plans[plan].dispatches.len()
     }
 
     /// Runs steps whose rows are in the rows' buffer, in as few submissions as their length allows.
@@ -198,41 +232,74 @@ impl GpuSession {
                 pass.set_bind_group(0, &plan.bind_group, &[dispatch.params_offset, row_offset]);
                 pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
                 open.seconds += dispatch.seconds;
+                open.first.get_or_insert_with(|| dispatch.name.clone());
+                open.dispatches += 1;
                 if open.seconds > self.submission_seconds {
-                    let name = dispatch.name.clone();
-                    self.submit(std::mem::take(&mut open), name)?;
+                    let last = dispatch.name.clone();
+                    self.submit(std::mem::take(&mut open), &last)?;
                 }
             }
         }
         match self.plans[plan].dispatches.last() {
             Some(last) => {
-                let name = last.name.clone();
-                self.submit(open, name)
+                let last = last.name.clone();
+                self.submit(open, &last)
             }
             None => Ok(()),
         }
     }
 
-    fn submit(&mut self, open: Open, last: String) -> Result<(), BackendError> {
-        let Open { encoder: Some(encoder), pass, .. } = open else {
+    fn submit(&mut self, open: Open, last: &str) -> Result<(), BackendError> {
+        let Open { encoder: Some(encoder), pass, first: Some(first), dispatches, .. } = open else {
             return Ok(());
+        };
+        let work = match dispatches {
+            1 => format!("`{last}`"),
+            // A submission ends with the kernel that makes it long.
+            _ => format!("`{last}`, the last of {dispatches} launches from `{first}` on,"),
         };
         // The pass ends when it is dropped, which must come before the encoder's end.
         drop(pass);
-        while self.in_flight.len() >= IN_FLIGHT {
+        let most = if self.gpu.software { IN_FLIGHT_ON_SOFTWARE } else { IN_FLIGHT };
+        while self.in_flight.len() >= most {
             self.wait_for_oldest()?;
         }
         self.gpu.check()?;
+        #[cfg(test)]
+        {
+            self.submissions += 1;
+        }
+        #[cfg(debug_assertions)]
+        let mut encoder = encoder;
+        #[cfg(debug_assertions)]
+        if self.takes_faults {
+            super::fault::strike(&self.gpu, &mut encoder);
+        }
         let submission = self.gpu.queue.submit([encoder.finish()]);
-        self.in_flight.push_back((submission, last));
+        self.in_flight.push_back((submission, work));
         self.gpu.check()
     }
 
     fn wait_for_oldest(&mut self) -> Result<(), BackendError> {
         match self.in_flight.pop_front() {
-            Some((submission, kernel)) => self.gpu.wait_for(submission, &kernel),
+            Some((submission, work)) => self.gpu.wait_for(submission, &work),
             None => Ok(()),
         }
+    }
+}
+
+impl Drop for GpuSession {
+    fn drop(&mut self) {
+        if !is_hung() {
+            return;
+        }
+        // Some drivers lock the queue to destroy a pipeline, and hold that lock while a kernel runs, which may never end.
+        std::mem::forget((self.states.clone(), self.rows.clone()));
+        for plan in &self.plans {
+            std::mem::forget(plan.bind_group.clone());
+            plan.dispatches.iter().for_each(|dispatch| std::mem::forget(dispatch.pipeline.clone()));
+        }
+        std::mem::forget(self.gpu.cache.take());
     }
 }
 
@@ -242,6 +309,10 @@ struct Open {
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
     seconds: f64,
+    /// The name of the first launch.
+    first: Option<String>,
+    /// How many launches there are.
+    dispatches: usize,
 }
 
 impl Session for GpuSession {

@@ -21,10 +21,15 @@ use super::adapters::{Adapter, adapters};
 use super::device::Gpu;
 use super::session::GpuSession;
 
-/// The software adapters of this machine. `NNOPTC_REQUIRE_ADAPTERS=n` makes it an error to find fewer than `n`.
-fn software_adapters() -> &'static [Adapter] {
+/// The adapters that `NNOPTC_TEST_ADAPTERS` names, with commas between them; without it the software adapters of this
+/// machine, of which `NNOPTC_REQUIRE_ADAPTERS=n` makes it an error to find fewer than `n`.
+fn test_adapters() -> &'static [Adapter] {
     static FOUND: OnceLock<Vec<Adapter>> = OnceLock::new();
     FOUND.get_or_init(|| {
+        if let Ok(names) = std::env::var("NNOPTC_TEST_ADAPTERS") {
+            let named = |name| super::select(name).unwrap_or_else(|error| panic!("NNOPTC_TEST_ADAPTERS: {error}"));
+            return names.split(',').map(named).collect();
+        }
         let software = |adapter: &Adapter| {
             let name = adapter.name.to_lowercase();
             name.contains("llvmpipe") || name.contains("swiftshader")
@@ -100,7 +105,7 @@ impl Bench {
     /// Runs all kernels as one step, with the loops for software and those for GPUs.
     fn check(&self) {
         let expected = self.expected();
-        for adapter in software_adapters() {
+        for adapter in test_adapters() {
             for software in [true, false] {
                 let variant = if software { "software" } else { "GPU" };
                 let context = format!("{} with the loops for {variant}", adapter.name);
@@ -174,8 +179,9 @@ fn state(buffer: &BufferRef) -> usize {
 
 #[test]
 fn adapters_pass_their_self_test() {
-    for adapter in software_adapters() {
-        assert!(adapter.software, "{adapter:?}");
+    for adapter in test_adapters() {
+        // Unless others are named, these are drivers that compute on the CPU.
+        assert!(adapter.software || std::env::var_os("NNOPTC_TEST_ADAPTERS").is_some(), "{adapter:?}");
         let checks = super::self_test(adapter).expect("the self-test runs");
         for check in checks {
             assert_eq!(check.problem, None, "{} of {}", check.name, adapter.name);
@@ -185,7 +191,7 @@ fn adapters_pass_their_self_test() {
 
 #[test]
 fn adapters_are_found_by_name_and_index() {
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let part = adapter.name[..6].to_uppercase();
         assert_eq!(super::select(&part).expect("found by name").name[..6], adapter.name[..6]);
         assert_eq!(super::select(&adapter.index.to_string()).expect("found by index").name, adapter.name);

@@ -66,7 +66,7 @@ fn every_unary_function_is_within_a_few_units_of_the_last_place() {
             (function, along(&mut bench, numbers.len(), &[input], instrs))
         })
         .collect();
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let states = bench.run(adapter, true);
         for (function, output) in &outputs {
             let mut worst = (0.0, 0.0_f32);
@@ -246,7 +246,7 @@ fn an_output_may_be_an_input() {
     }
     let expected: Vec<f64> =
         bench.decode(0, &bench.words[0]).iter().map(|value| value * 0.9_f32.powi(3) as f64).collect();
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         bench.compare(&bench.run(adapter, true), &[(0, "three times".to_owned(), expected.clone())], &adapter.name);
     }
 }
@@ -261,7 +261,7 @@ fn a_copy_keeps_every_bit() {
         from: BufferRef { dtype: DType::F32, ..from },
         to: BufferRef { dtype: DType::F32, ..to },
     });
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         assert_eq!(bench.run(adapter, true)[1], words, "{}", adapter.name);
     }
 }

@@ -100,7 +100,7 @@ fn many_steps_read_their_own_rows() {
             *sum += added * f64::from(rate);
         }
     }
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let setup = Setup { plans: &plans, states: &states, data: &data };
         let mut session = super::super::open(&setup, adapter).expect("the session opens");
         session.write_state(StateId(0), &vec![1.0_f32.to_bits(); classes]).expect("a state is written");
@@ -114,7 +114,7 @@ fn many_steps_read_their_own_rows() {
 
 #[test]
 fn a_missing_data_set_is_named() {
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let plans = [gathering_plan(3)];
         let states = one_state(3);
         let setup = Setup { plans: &plans, states: &states, data: &[byte_set("other", &[3], vec![1, 2, 3])] };
@@ -125,7 +125,7 @@ fn a_missing_data_set_is_named() {
 
 #[test]
 fn an_arena_larger_than_a_binding_is_refused_with_figures() {
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let plans = [Plan { arena_words: 1 << 29, ..Plan::default() }];
         let setup = Setup { plans: &plans, states: &States::default(), data: &[] };
         match super::super::open(&setup, adapter).err() {
@@ -140,7 +140,7 @@ fn an_arena_larger_than_a_binding_is_refused_with_figures() {
 
 #[test]
 fn a_destroyed_device_is_lost_at_the_next_call() {
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let gpu = Gpu::open(adapter).expect("the adapter has a device");
         let device = gpu.device.clone();
         let plans = [gathering_plan(3)];
@@ -159,7 +159,7 @@ fn a_destroyed_device_is_lost_at_the_next_call() {
 #[test]
 fn a_lost_device_is_opened_again() {
     let row = [1.0_f32.to_bits(), 1, 2, 3];
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let devices = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let opened = std::rc::Rc::clone(&devices);
         let open = move || {
@@ -189,7 +189,7 @@ fn steps_divided_into_many_submissions_stay_in_order() {
     let states = one_state(3);
     let data = [byte_set("train", &[50, 3], vec![1; 150]), byte_set("other", &[3], vec![1, 2, 3])];
     let plans = [gathering_plan(3)];
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let setup = Setup { plans: &plans, states: &states, data: &data };
         let mut session = GpuSession::new(&setup, Gpu::open(adapter).expect("a device")).expect("the session opens");
         session.submission_seconds = 0.0;
@@ -210,15 +210,31 @@ fn a_device_that_does_not_answer_is_given_up() {
         bench.kernel(KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out: out.into() });
     }
     let plans = [bench.plan()];
-    for adapter in software_adapters() {
+    for adapter in test_adapters() {
         let mut gpu = Gpu::open(adapter).expect("the adapter has a device");
         gpu.patience = std::time::Duration::ZERO;
         let setup = Setup { plans: &plans, states: &bench.states, data: &[] };
         let mut session = GpuSession::new(&setup, gpu).expect("the session opens");
         let error = session.run(0, &[]).and_then(|()| session.wait()).err();
-        assert!(
-            matches!(&error, Some(BackendError::Hung { kernel, .. }) if kernel.starts_with("kernel ")),
-            "{error:?}"
-        );
+        assert!(matches!(&error, Some(BackendError::Hung { work, .. }) if work.starts_with("`kernel ")), "{error:?}");
+    }
+}
+
+#[test]
+fn steps_that_are_short_go_to_the_device_together() {
+    let states = one_state(3);
+    let data = [byte_set("train", &[50, 3], vec![1; 150]), byte_set("other", &[3], vec![1, 2, 3])];
+    let plans = [gathering_plan(3)];
+    let rows: Vec<u32> = (0..200).flat_map(|step: u16| [f32::from(step).to_bits(), 1, 2, 3]).collect();
+    for adapter in test_adapters() {
+        let setup = Setup { plans: &plans, states: &states, data: &data };
+        let mut session = GpuSession::new(&setup, Gpu::open(adapter).expect("a device")).expect("the session opens");
+        session.run(0, &rows).expect("steps run");
+        session.wait().expect("steps run");
+        assert_eq!(session.submissions, 1, "{}", adapter.name);
+        // One a launch, where that is wanted.
+        session.submission_seconds = 0.0;
+        session.run(0, &rows).expect("steps run");
+        assert_eq!(session.submissions, 1 + 200 * session.launches(0), "{}", adapter.name);
     }
 }
