@@ -23,4 +23,5 @@ mod settings;
 mod shell;
 mod speed;
 mod steps;
+mod storage;
 mod training;
