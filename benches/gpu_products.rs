@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use nnoptc::backend::{BackendError, Session, Setup, gpu};
+use nnoptc::backend::{BackendError, Setup, gpu};
 use nnoptc::ir::graph::Init;
 use nnoptc::ir::random::philox;
 use nnoptc::ir::{DType, StateId, StateInfo, StateKind, States};

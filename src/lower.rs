@@ -2,7 +2,7 @@
 
 pub mod scaler;
 
-use crate::check::program::{Join, ModelNode, Normalize, Program};
+use crate::check::program::{Join, ModelNode, Normalize, Precision, Program};
 use crate::ir::graph::{DataInfo, Init, StateInfo, StateKind};
 use crate::ir::{Binary, Builder, DType, Graph, StateId, States, Unary, Value};
 use crate::library::{
@@ -10,6 +10,7 @@ use crate::library::{
 };
 use crate::passes::differentiate::differentiate;
 use crate::passes::precision::store_halves;
+use crate::passes::storage::store_weights;
 use crate::schema::Made;
 use scaler::Scaler;
 
@@ -26,6 +27,13 @@ pub enum Mode {
     Evaluate,
     /// Leaves the model's output in the state `output`.
     Predict,
+}
+
+impl Mode {
+    /// Whether it is part of a training, with augmentation, dropout and statistics of the batch.
+    pub fn trains(self) -> bool {
+        matches!(self, Mode::Update | Mode::Accumulate | Mode::Apply)
+    }
 }
 
 /// A kind of step.
@@ -51,6 +59,9 @@ pub struct Lowered {
 /// finite or, in mixed precision, the one that was skipped as one too many in a row.
 pub const GUARD: &str = "guard.first_bad_step";
 
+/// The name of the value that the model is given.
+pub const SAMPLES: &str = "the samples";
+
 /// The name of the state in which a metric of a split is summed.
 pub fn metric_state(split: &str, metric: &str) -> String {
     format!("metric.{split}.{metric}")
@@ -58,16 +69,18 @@ pub fn metric_state(split: &str, metric: &str) -> String {
 
 /// Lowers one kind of step. States are declared in `states` as they occur.
 pub fn lower(program: &Program, spec: &StepSpec, states: &mut States) -> Lowered {
-    lower_in(program, spec, program.train.mixed, states)
+    lower_in(program, spec, program.train.precision, states)
 }
 
-/// As [`lower`], in mixed precision or not whatever the program says: for comparison.
-pub fn lower_in(program: &Program, spec: &StepSpec, mixed: bool, states: &mut States) -> Lowered {
-    let training = matches!(spec.mode, Mode::Update | Mode::Accumulate | Mode::Apply);
+/// As [`lower`], in this precision whatever the program says: for comparison.
+pub fn lower_in(program: &Program, spec: &StepSpec, precision: Precision, states: &mut States) -> Lowered {
+    let training = spec.mode.trains();
     let mut builder = Builder::new(std::mem::take(states));
+    // Whatever weights are stored as, it is the last thing to be decided.
+    builder.states.store_as(StateKind::Weight, DType::F32);
     let rows = builder.input("rows", &[spec.batch], DType::U32);
-    let samples = lower_samples(program, spec, &mut builder, rows, training);
-    builder.name(samples, "the samples");
+    let samples = lower_samples(program, spec, precision, &mut builder, rows);
+    builder.name(samples, SAMPLES);
     let mut model = ModelBuilder::new(builder, training);
     let mut weights = Weights::default();
     let mut labels = Vec::new();
@@ -92,13 +105,15 @@ pub fn lower_in(program: &Program, spec: &StepSpec, mixed: bool, states: &mut St
         }
         if training {
             let objective = add_penalties(program, &mut builder, &weights, loss);
-            let scaler = mixed.then(|| Scaler::new(&mut builder));
+            let scaler = (precision == Precision::Mixed).then(|| Scaler::new(&mut builder));
             let losses = [loss, objective];
             gradients = lower_update(program, spec, &mut builder, &weights, losses, scaler.as_ref(), &mut scalars);
         }
     }
-    if mixed {
-        store_halves(&mut builder.graph, &gradients);
+    match precision {
+        Precision::F32 => {}
+        Precision::Mixed => store_halves(&mut builder.graph, &gradients),
+        Precision::F16Storage => store_weights(&mut builder.graph, &mut builder.states),
     }
     *states = std::mem::take(&mut builder.states);
     Lowered { graph: builder.graph, scalars }
@@ -110,7 +125,7 @@ pub fn lower_health(program: &Program, batch: usize, states: &mut States) -> Gra
     let spec = StepSpec { mode: Mode::Accumulate, split: "train".to_owned(), batch };
     let mut builder = Builder::new(std::mem::take(states));
     let rows = builder.input("rows", &[batch], DType::U32);
-    let samples = lower_samples(program, &spec, &mut builder, rows, true);
+    let samples = lower_samples(program, &spec, Precision::F32, &mut builder, rows);
     let mut model = ModelBuilder::new(builder, true);
     let mut weights = Weights::default();
     let output = lower_nodes(&mut model, &program.model, program, samples, &mut weights, &mut Vec::new());
@@ -158,17 +173,21 @@ struct Weights<'a> {
 }
 
 /// Reads the batch: gathers, augments and normalizes.
-fn lower_samples(program: &Program, spec: &StepSpec, b: &mut Builder, rows: Value, training: bool) -> Value {
+fn lower_samples(program: &Program, spec: &StepSpec, precision: Precision, b: &mut Builder, rows: Value) -> Value {
     let source = program.source_of(&spec.split);
     let header = &source.header;
-    let dtype = if header.bytes { DType::U8 } else { DType::F32 };
+    let dtype = match precision {
+        _ if header.bytes => DType::U8,
+        Precision::F16Storage => DType::F16,
+        Precision::F32 | Precision::Mixed => DType::F32,
+    };
     let mut shape = vec![header.rows];
     shape.extend(&header.sample_shape);
     let data = b.data(DataInfo { name: format!("{}.samples", source.name), shape, dtype });
     let raw = if program.augment.is_empty() {
         b.gather_rows(data, rows)
     } else {
-        lower_images(&program.augment, b, data, rows, &header.sample_shape, training)
+        lower_images(&program.augment, b, data, rows, &header.sample_shape, spec.mode.trains())
     };
     let scaled = if dtype == DType::U8 { b.scale(raw, 1.0 / 255.0) } else { raw };
     if program.data.normalize == Normalize::None {
@@ -399,7 +418,7 @@ fn lower_update(
         let name = format!("the gradient of `{}`", b.states.info(*id).name);
         b.name(*grad, name);
     }
-    let mut stop = match scaler {
+    let stop = match scaler {
         None if spec.mode != Mode::Apply => lower_guard(b, loss),
         _ => {
             let guard = guard_state(b);
@@ -409,16 +428,14 @@ fn lower_update(
     if program.train.parts() > 1 || program.train.is_parallel() {
         grads = add_up(spec, b, weights, &grads, stop);
     }
-    if let (Some(scaler), Mode::Update | Mode::Apply) = (scaler, spec.mode) {
-        scaler.unscale(b, &mut grads);
-        stop = scaler.update(b, &grads, stop);
-    }
-    let buffers: Vec<(StateId, Value)> =
-        b.graph.updates.iter().copied().filter(|(id, _)| b.states.info(*id).kind == StateKind::Buffer).collect();
-    for (id, value) in buffers {
-        b.graph.updates.retain(|(other, _)| *other != id);
-        guarded_update(b, stop, id, value);
-    }
+    let skip = match (scaler, spec.mode) {
+        (Some(scaler), Mode::Update | Mode::Apply) => {
+            scaler.unscale(b, &mut grads);
+            scaler.update(b, &grads, stop)
+        }
+        _ => stop,
+    };
+    update_statistics(b, stop, scaler.is_some());
 
     if spec.mode == Mode::Accumulate {
         return raw;
@@ -434,12 +451,30 @@ fn lower_update(
         let next = program.optimizer.item.lower(&mut update, weight, grad);
         let slots = std::mem::take(&mut update.slots);
         for (slot, value) in slots {
-            guarded_update(b, stop, slot, value);
+            guarded_update(b, skip, slot, value);
         }
-        guarded_update(b, stop, id, next);
+        guarded_update(b, skip, id, next);
     }
     b.layer = None;
     raw
+}
+
+/// Guards running statistics. A step whose gradients overflow moves them, as in PyTorch, where the forward pass has done so
+/// before anyone looks at gradients. But where that pass itself has overflown, which PyTorch's statistics never recover from,
+/// an element that is not finite stays what it was.
+fn update_statistics(b: &mut Builder, stop: Value, scaled: bool) {
+    let is_buffer = |b: &Builder, id: StateId| b.states.info(id).kind == StateKind::Buffer;
+    let buffers: Vec<(StateId, Value)> = b.graph.updates.iter().copied().filter(|(id, _)| is_buffer(b, *id)).collect();
+    for (id, value) in buffers {
+        b.graph.updates.retain(|(other, _)| *other != id);
+        let wrong = if scaled {
+            let bad = b.unary(Unary::NonFinite, value);
+            b.add(bad, stop)
+        } else {
+            stop
+        };
+        guarded_update(b, wrong, id, value);
+    }
 }
 
 /// The name of the state in which gradients of a weight are added up.

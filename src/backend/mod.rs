@@ -72,7 +72,7 @@ pub enum BackendError {
     },
 }
 
-/// A resident data set's bytes: `u8` as such, `f32` and `u32` little-endian.
+/// A resident data set's bytes: `u8` as such, `f32`, `f16` and `u32` little-endian.
 #[derive(Clone, Debug)]
 pub struct DataBytes {
     /// Name, sizes and type.
@@ -86,10 +86,10 @@ pub trait Session {
     /// The device's name for people.
     fn device(&self) -> String;
 
-    /// Sets the words of a state (`f32` as bits).
+    /// Sets a state, one word for each element: `f32` as bits, which a state of 16 bits rounds.
     fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError>;
 
-    /// The words of a state, after all steps asked for have run.
+    /// The words of a state, one for each element, after all steps asked for have run.
     fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError>;
 
     /// The words of several states, after each other; on a GPU they come in one transfer.
@@ -124,6 +124,11 @@ pub trait Session {
     /// Bytes that this executor adds to the plans' arena for intermediate results within kernels.
     fn scratch_bytes(&self) -> u64 {
         0
+    }
+
+    /// Bytes of the device's memory that are allocated for this session, as measured; `None` where nobody counts them.
+    fn allocated_bytes(&self) -> Option<u64> {
+        None
     }
 }
 

@@ -70,4 +70,8 @@ impl Session for Reopening {
     fn scratch_bytes(&self) -> u64 {
         self.session.as_ref().map_or(0, |session| session.scratch_bytes())
     }
+
+    fn allocated_bytes(&self) -> Option<u64> {
+        self.session.as_ref().ok().and_then(|session| session.allocated_bytes())
+    }
 }

@@ -480,7 +480,7 @@ impl Checker<'_> {
             batch_is_open: given.is_none(),
             accumulate: settings.accumulate.0,
             drop_last: settings.drop_last,
-            mixed: settings.precision == settings::Precision::Mixed,
+            precision: settings.precision,
             clip_norm: settings.clip_norm.map(|limit| limit.0),
             devices: settings.devices.0.clone(),
             devices_span: made.span_of("devices"),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::for_each_layer;
+pub use super::settings::Precision;
 use crate::formats::dataset::Header;
 use crate::library::{
     Augmentation, Cost, Layer, Loss, Metric, Optimizer, Regularizer, RunShape, Schedule, Source, TargetType, Type,
@@ -256,8 +257,8 @@ pub struct Training {
     pub accumulate: usize,
     /// Whether the last, smaller batch of an epoch is left out.
     pub drop_last: bool,
-    /// Whether tensors between products are stored in 16 bits and the loss is scaled.
-    pub mixed: bool,
+    /// What is stored in 16 bits.
+    pub precision: Precision,
     /// The largest global norm of the gradient.
     pub clip_norm: Option<f64>,
     /// Which adapters.

@@ -27,6 +27,13 @@ words! {
         /// them; sums, norms, losses, weights and their updates stay in 32. The loss is scaled so that small gradients do
         /// not vanish.
         Mixed = "mixed",
+        /// Weights and samples that are real numbers are stored in 16 bits; everything is computed in 32, and what is stored
+        /// between kernels, gradients, the optimizer's state and running statistics stay in 32. The loss is not scaled.
+        ///
+        /// The stored weight is the weight: there is no copy in 32 bits, and each update is rounded to 11 significant bits. A
+        /// step of less than about a 4,000th of a weight leaves it as it is, so small learning rates and weight decay may come
+        /// to nothing; `mixed` has no such limit. Samples beyond 65,504 are an error.
+        F16Storage = "f16_storage",
     }
 }
 

@@ -43,7 +43,7 @@ pub fn execute(args: &Emit, output: &Output) -> Result<Exit, Failure> {
             let kernels = match wgsl(program, &plan).map_err(Failure::usage)? {
                 Some(kernels) => kernels,
                 // For a GPU, whatever the pipeline runs on.
-                None => gpu::wgsl(&plan, false).map_err(Failure::usage)?,
+                None => gpu::wgsl(&plan, false, true).map_err(Failure::usage)?,
             };
             let texts: Vec<String> = kernels.iter().map(|(name, text)| format!("// {name}\n{text}\n")).collect();
             texts.concat()

@@ -15,13 +15,14 @@ use crate::report::progress::{Progress, figure};
 use crate::report::resolved;
 use crate::report::table::{Align, Table, bytes, duration, scaled};
 use crate::schema::{FromArg, Real};
+use crate::source::Sources;
 use crate::train::device::{fusion, open_session};
 use crate::train::events::{Event, Observer, Status, Summary};
 use crate::train::find_rate::Sweep;
 use crate::train::prepare::prepare;
 
 use super::args::{MessageFormat, Run};
-use super::compile::compile_and_show;
+use super::compile::{compile_and_show, show};
 use super::find_lr::{chosen, object, search, told};
 use super::output::{Exit, Failure, Output};
 use super::record::Record;
@@ -49,7 +50,7 @@ pub fn execute(args: &Run, output: &Output) -> Result<Exit, Failure> {
         .and_then(|()| folder.write(crate::report::folder::COMMAND, &record.to_text()));
     written.map_err(folder_failure)?;
     output.detail(format!("the run folder is `{}`", folder.path().display()));
-    let result = train(&mut program, &mut folder, args, began, output);
+    let result = train(&mut program, &mut folder, &compilation.sources, args, began, output);
     if result.is_err() && !folder.has_figures() {
         folder.discard();
     }
@@ -82,6 +83,7 @@ fn follow(program: &mut Program, args: &Run) -> Result<Exit, Failure> {
 fn train(
     program: &mut Program,
     folder: &mut Folder,
+    sources: &Sources,
     args: &Run,
     began: Instant,
     output: &Output,
@@ -112,10 +114,13 @@ fn train(
     let mut watch = Watch { folder: &mut *folder, progress, signals: &signals, output, json, began, failure: None };
     let result = crate::train::run::run(program, &prepared, &loaded, session.as_mut(), Some(&checkpoints), &mut watch);
     watch.progress.finish();
+    if let Some(allocated) = session.allocated_bytes() {
+        output.detail(format!("{} are allocated on the device", bytes(allocated)));
+    }
     let failure = watch.failure.take();
     let summary = result.map_err(|error| Failure::from_error(&error))?;
     folder.finish(&summary).map_err(folder_failure)?;
-    report(&summary, folder.path(), output)?;
+    report(&summary, folder.path(), sources, output)?;
     match (failure, summary.status) {
         // The training went on without its record; that is known only now.
         (Some(error), _) => Err(folder_failure(error)),
@@ -198,8 +203,10 @@ impl Observer for Watch<'_> {
 }
 
 /// The end: a table for people, the figures of the test split as data.
-fn report(summary: &Summary, folder: &Path, output: &Output) -> Result<(), Failure> {
+fn report(summary: &Summary, folder: &Path, sources: &Sources, output: &Output) -> Result<(), Failure> {
+    let said = summary.diagnostic.as_slice();
     if output.format == MessageFormat::Json {
+        show(sources, said, output)?;
         let mut object = json!({ "event": "summary", "folder": folder });
         if let (Some(all), serde_json::Value::Object(rest)) = (object.as_object_mut(), summary_object(summary)) {
             all.extend(rest);
@@ -207,9 +214,7 @@ fn report(summary: &Summary, folder: &Path, output: &Output) -> Result<(), Failu
         return output.json(&object);
     }
     output.say(format!("\n{}", summary_table(summary, folder).to_string().trim_end()));
-    if let Some(failure) = &summary.failure {
-        output.complain(format!("error: {failure}"));
-    }
+    show(sources, said, output)?;
     if summary.status == Status::Interrupted {
         let checkpoint = folder.join("checkpoints").join("last.safetensors");
         output.complain(format!("interrupted; the state is in `{}`", checkpoint.display()));

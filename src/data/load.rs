@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use half::f16;
+
 use super::{DataError, classes, split};
-use crate::check::program::{Part, Program};
+use crate::check::program::{Part, Precision, Program};
 use crate::formats::error::FormatError;
-use crate::formats::{Dataset, Files};
+use crate::formats::{Dataset, Files, Samples};
 
 /// The data of a program.
 pub struct Loaded {
@@ -37,6 +39,28 @@ pub enum LoadError {
         /// Rows when read.
         found: usize,
     },
+    /// Samples are to be stored in 16 bits, which do not hold them.
+    #[error(
+        "row {row} of `{origin}` has the number {number}, the largest of 16 bits is 65,504; scale the data, or use \
+         `precision = mixed`, which stores samples in 32"
+    )]
+    TooLarge {
+        /// The source.
+        origin: String,
+        /// The row, counted from 1.
+        row: usize,
+        /// The number.
+        number: f32,
+    },
+}
+
+/// The first number that would be infinite in 16 bits.
+fn check_halves(dataset: &Dataset) -> Result<(), LoadError> {
+    let Samples::F32(values) = &dataset.samples else { return Ok(()) };
+    let fits = |value: f32| !value.is_finite() || f16::from_f32(value).is_finite();
+    let Some(at) = values.iter().position(|&value| !fits(value)) else { return Ok(()) };
+    let row = at / (values.len() / dataset.len().max(1)).max(1) + 1;
+    Err(LoadError::TooLarge { origin: dataset.origin.clone(), row, number: values[at] })
 }
 
 /// Reads every source and draws every split.
@@ -51,6 +75,9 @@ pub fn load(program: &Program, files: &dyn Files) -> Result<Loaded, LoadError> {
         if dataset.len() != source.header.rows {
             let (origin, expected) = (dataset.origin.clone(), source.header.rows);
             return Err(LoadError::Changed { origin, expected, found: dataset.len() });
+        }
+        if program.train.precision == Precision::F16Storage {
+            check_halves(&dataset)?;
         }
         if let Some(first) = datasets.first() {
             classes::align(&mut dataset, first)?;

@@ -281,7 +281,7 @@ impl Builder {
     /// `data[rows]`
     pub fn gather_rows(&mut self, data: Value, rows: Value) -> Value {
         let node = self.graph.node(data);
-        let dtype = if node.dtype == DType::U8 { DType::F32 } else { node.dtype };
+        let dtype = if matches!(node.dtype, DType::U8 | DType::F16) { DType::F32 } else { node.dtype };
         let mut shape = self.shape(rows).to_vec();
         shape.extend(&node.shape[1..]);
         self.push(Op::GatherRows, &[data, rows], shape, dtype)

@@ -72,7 +72,7 @@ pub struct StateInfo {
     pub name: String,
     /// Its sizes.
     pub shape: Shape,
-    /// `F32` or `U32`.
+    /// `F32`, `F16` or `U32`.
     pub dtype: DType,
     /// What it is for.
     pub kind: StateKind,
@@ -100,6 +100,11 @@ impl States {
         }
         self.infos.push(info);
         StateId((self.infos.len() - 1) as u32)
+    }
+
+    /// Gives all states of a kind this type.
+    pub fn store_as(&mut self, kind: StateKind, dtype: DType) {
+        self.infos.iter_mut().filter(|info| info.kind == kind).for_each(|info| info.dtype = dtype);
     }
 
     /// The state with this name.

@@ -154,12 +154,13 @@ impl Context<'_> {
         rule(found == expected, || format!("{found} operands, not {expected}"))
     }
 
-    /// Halves are made by casts, moved, pooled, and read by products.
+    /// Halves are stored, made by casts, moved, pooled, and read by products.
     fn check_halves(&self) -> Check {
         let pools = matches!(self.node.op, Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_));
         let moves = matches!(self.node.op, Op::Cast | Op::Reshape | Op::Broadcast | Op::Transpose(_));
         let cuts = matches!(self.node.op, Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. });
-        rule(pools || moves || cuts || self.node.dtype != DType::F16, || "gives halves".into())
+        let stored = matches!(self.node.op, Op::State(_) | Op::Data(_));
+        rule(stored || pools || moves || cuts || self.node.dtype != DType::F16, || "gives halves".into())
     }
 
     /// Bytes occur only as data sets, and only gathers and image samples read them.
@@ -226,7 +227,7 @@ impl Context<'_> {
         rule(rows.dtype == DType::U32, || "rows are not whole numbers".into())?;
         rule(data.shape.first().is_some_and(|&n| n > 0), || format!("data {:?} has no rows", data.shape))?;
         let shape = [&rows.shape[..], &data.shape[1..]].concat();
-        self.is(&shape, if data.dtype == DType::U8 { DType::F32 } else { data.dtype })
+        self.is(&shape, if matches!(data.dtype, DType::U8 | DType::F16) { DType::F32 } else { data.dtype })
     }
 
     fn check_sample_image(&self) -> Check {

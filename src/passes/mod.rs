@@ -5,6 +5,7 @@ mod dead_code;
 pub mod differentiate;
 pub mod precision;
 mod simplify;
+pub mod storage;
 
 #[cfg(test)]
 mod tests;

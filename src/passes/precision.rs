@@ -56,7 +56,7 @@ pub fn store_halves(graph: &mut Graph, weight_gradients: &[Value]) {
 }
 
 /// A tensor of 16 bits as `f32`, for those who compute with it.
-fn widened(graph: &mut Graph, half: Value, like: &Node, halves: &mut HashMap<Value, Value>) -> Value {
+pub(super) fn widened(graph: &mut Graph, half: Value, like: &Node, halves: &mut HashMap<Value, Value>) -> Value {
     let node = Node { op: Op::Cast, operands: vec![half], dtype: DType::F32, ..like.clone() };
     let value = push(graph, node);
     halves.insert(value, half);
@@ -79,11 +79,11 @@ fn is_of_sources(graph: &Graph, value: Value) -> bool {
     is_source(&node.op) || moves(&node.op) && node.operands.iter().all(|&operand| is_of_sources(graph, operand))
 }
 
-fn moves(op: &Op) -> bool {
+pub(super) fn moves(op: &Op) -> bool {
     matches!(op, Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. })
 }
 
-fn is_product(op: &Op) -> bool {
+pub(super) fn is_product(op: &Op) -> bool {
     matches!(op, Op::MatMul { .. } | Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_))
 }
 

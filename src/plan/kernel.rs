@@ -24,7 +24,7 @@ pub struct BufferRef {
     pub place: Place,
     /// How many elements it has.
     pub len: usize,
-    /// Their type. `U8` occurs only in data sets and reads as `f32`; `F16` only in the arena, and reads as `f32`.
+    /// Their type. `U8` occurs only in data sets; it reads as `f32`, and so does `F16`.
     pub dtype: DType,
 }
 
@@ -376,7 +376,7 @@ pub enum KernelKind {
         /// The gradient of the images.
         out: BufferRef,
     },
-    /// Copies a buffer; same length, 4-byte elements.
+    /// Copies a buffer; same length, same type.
     Copy {
         /// From.
         from: BufferRef,
@@ -433,7 +433,7 @@ pub struct Plan {
     pub chains: Vec<Chain>,
     /// Words of the arena.
     pub arena_words: usize,
-    /// Whether a word of the arena holds two numbers of 16 bits, else one.
+    /// Whether a word holds two numbers of 16 bits, else one.
     pub packs_halves: bool,
     /// The step's inputs.
     pub step: StepLayout,
@@ -442,9 +442,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether it stores numbers of 16 bits.
+    /// Whether it reads or stores numbers of 16 bits.
     pub fn has_halves(&self) -> bool {
-        self.kernels.iter().flat_map(Kernel::outputs).any(|buffer| buffer.dtype == DType::F16)
+        let is_half = |buffer: &BufferRef| buffer.dtype == DType::F16;
+        self.kernels.iter().any(|kernel| kernel.inputs().iter().chain(&kernel.outputs()).any(is_half))
     }
 
     /// Bytes that a buffer takes.

@@ -1,7 +1,7 @@
 //! What a program needs before a device is opened: its steps as plans, and how much memory they take.
 
-use crate::check::program::Program;
-use crate::ir::graph::count;
+use crate::check::program::{Precision, Program};
+use crate::ir::graph::{StateInfo, count};
 use crate::ir::{DType, Graph, StateKind, States};
 use crate::library::StepScalar;
 use crate::lower::{Mode, StepSpec, lower_in};
@@ -54,13 +54,13 @@ impl Memory {
 
 /// Lowers, optimizes and plans the steps that a training needs, for a device whose executor can fuse so much.
 pub fn prepare(program: &Program, fusion: Fusion) -> Prepared {
-    prepare_in(program, program.train.mixed, fusion)
+    prepare_in(program, program.train.precision, fusion)
 }
 
-/// As [`prepare`], in mixed precision or not whatever the program says: for comparison.
-pub fn prepare_in(program: &Program, mixed: bool, fusion: Fusion) -> Prepared {
+/// As [`prepare`], in this precision whatever the program says: for comparison.
+pub fn prepare_in(program: &Program, precision: Precision, fusion: Fusion) -> Prepared {
     let specs = training_specs(program, program.train.batch, program.micro_batch());
-    prepare_specs(program, &specs, mixed, fusion)
+    prepare_specs(program, &specs, precision, fusion)
 }
 
 /// As [`prepare`], with another batch that is processed in one part.
@@ -120,15 +120,15 @@ fn evaluation_batches(rows: usize, micro: usize) -> Vec<usize> {
 
 /// Lowers, optimizes and plans these steps.
 pub fn prepare_steps(program: &Program, specs: &[StepSpec], fusion: Fusion) -> Prepared {
-    prepare_specs(program, specs, program.train.mixed, fusion)
+    prepare_specs(program, specs, program.train.precision, fusion)
 }
 
-fn prepare_specs(program: &Program, specs: &[StepSpec], mixed: bool, fusion: Fusion) -> Prepared {
+fn prepare_specs(program: &Program, specs: &[StepSpec], precision: Precision, fusion: Fusion) -> Prepared {
     let mut states = States::default();
     let mut steps = Vec::new();
     let mut graphs = Vec::new();
     for spec in specs {
-        let lowered = lower_in(program, spec, mixed, &mut states);
+        let lowered = lower_in(program, spec, precision, &mut states);
         steps.push(PreparedStep { spec: spec.clone(), scalars: lowered.scalars, plan: steps.len() });
         graphs.push(lowered.graph);
     }
@@ -155,7 +155,7 @@ impl Prepared {
     pub fn memory(&self) -> Memory {
         let mut memory = Memory::default();
         for info in self.states.infos() {
-            let bytes = (count(&info.shape) * 4) as u64;
+            let bytes = self.bytes_of(info) as u64;
             match info.kind {
                 StateKind::Weight | StateKind::Buffer => memory.weights += bytes,
                 StateKind::Optimizer | StateKind::Metric => memory.optimizer += bytes,
@@ -167,10 +167,20 @@ impl Prepared {
         for data in self.plans.iter().flat_map(|plan| &plan.data) {
             if !seen.contains(&data.name.as_str()) {
                 seen.push(&data.name);
-                memory.data += (count(&data.shape) * data.dtype.size()) as u64;
+                memory.data += (count(&data.shape) * self.size_of(data.dtype)) as u64;
             }
         }
         memory
+    }
+
+    fn bytes_of(&self, info: &StateInfo) -> usize {
+        count(&info.shape) * self.size_of(info.dtype)
+    }
+
+    /// Bytes of an element; an executor that does not pack halves rounds numbers and keeps them as `f32`.
+    fn size_of(&self, dtype: DType) -> usize {
+        let packs = self.plans.iter().any(|plan| plan.packs_halves);
+        if dtype == DType::F16 && !packs { 4 } else { dtype.size() }
     }
 
     /// Trained numbers.
@@ -185,13 +195,13 @@ impl Prepared {
             .states
             .infos()
             .iter()
-            .map(|info| Tensor { name: format!("`{}`", info.name), bytes: count(&info.shape) * 4 })
+            .map(|info| Tensor { name: format!("`{}`", info.name), bytes: self.bytes_of(info) })
             .collect();
         if let Some(plan) = self.plans.iter().max_by_key(|plan| plan.arena_words) {
             tensors.extend(plan::arena_tensors(plan));
             tensors.extend(plan.data.iter().map(|data| Tensor {
                 name: format!("the data `{}`", data.name),
-                bytes: count(&data.shape) * if data.dtype == DType::U8 { 1 } else { 4 },
+                bytes: count(&data.shape) * self.size_of(data.dtype),
             }));
         }
         tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.bytes));

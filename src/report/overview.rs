@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::table::{Align, Table, bytes, scaled, whole};
-use crate::check::program::Program;
+use crate::check::program::{Precision, Program};
 use crate::library::Cost;
 use crate::lower::Mode;
 use crate::plan::traffic::traffic;
 use crate::plan::{Chain, Plan};
-use crate::train::device::wgsl;
+use crate::schema::FromArg;
+use crate::train::device::{half_storage, wgsl};
 use crate::train::memory::memory_on_gpu;
-use crate::train::prepare::Prepared;
+use crate::train::prepare::{Memory, Prepared};
 
 /// The stages of the model with the shape of their result, trained numbers, and operations of a forward pass.
 pub fn layers(program: &Program) -> String {
@@ -36,25 +37,42 @@ pub fn layers(program: &Program) -> String {
     table.to_string()
 }
 
-/// Bytes on the device, by purpose.
+/// Bytes on the device, by purpose; then those of each precision on a GPU, and how the device stores 16 bits.
 pub fn memory(program: &Program, prepared: &Prepared) -> String {
-    let memory = prepared.memory();
     let mut table = Table::new([("memory", Align::Left), ("bytes", Align::Right), ("", Align::Right)]);
-    for (name, number) in [
+    for (name, number) in purposes(&prepared.memory()) {
+        table.row([name, &whole(number), &bytes(number)]);
+    }
+    format!("{table}\n{}\n{}\n", precisions(program), half_storage(program))
+}
+
+/// Bytes on a GPU in each precision, side by side.
+fn precisions(program: &Program) -> Table {
+    let all = [Precision::F32, Precision::Mixed, Precision::F16Storage];
+    let [first, second, third] = all.map(|precision| precision.show());
+    let mut table = Table::new([
+        ("memory on a GPU", Align::Left),
+        (first.as_str(), Align::Right),
+        (second.as_str(), Align::Right),
+        (third.as_str(), Align::Right),
+    ]);
+    let [first, second, third] = all.map(|precision| purposes(&memory_on_gpu(program, precision)));
+    for (((name, single), (_, mixed)), (_, storage)) in first.into_iter().zip(second).zip(third) {
+        table.row([name.to_owned(), bytes(single), bytes(mixed), bytes(storage)]);
+    }
+    table
+}
+
+/// Bytes by purpose.
+fn purposes(memory: &Memory) -> [(&'static str, u64); 6] {
+    [
         ("weights and statistics", memory.weights),
         ("optimizer and metrics", memory.optimizer),
         ("activations, gradients, temporaries", memory.arena),
         ("data", memory.data),
         ("inputs of one step", memory.inputs),
         ("total", memory.total()),
-    ] {
-        table.row([name, &whole(number), &bytes(number)]);
-    }
-    for (name, mixed) in [("f32", false), ("mixed", true)] {
-        let number = memory_on_gpu(program, mixed).arena;
-        table.row([&format!("activations … on a GPU, {name}"), &whole(number), &bytes(number)]);
-    }
-    table.to_string()
+    ]
 }
 
 /// The kernels of each kind of step, by family, with the operations of one step; then what the step costs beside them:

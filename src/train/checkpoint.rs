@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use sha2::{Digest, Sha256};
 
 use crate::check::program::Program;
 use crate::formats::atomic::write_atomic;
 use crate::formats::safetensors::{Element, Tensor, Tensors, write};
 use crate::formats::{Disk, FormatError};
-use crate::ir::{DType, StateId, StateKind, States};
+use crate::ir::{DType, StateId, StateInfo, StateKind, States};
 
 /// The format's version; older programs refuse newer files.
 const FORMAT: u32 = 1;
 
-/// The words of every state that a checkpoint can hold, by name.
+/// The words of every state that a checkpoint can hold, one for each element, by name.
 pub type Snapshot = BTreeMap<String, Vec<u32>>;
 
 /// What is known of a checkpoint beside its tensors.
@@ -92,7 +93,7 @@ pub fn pipeline_sha256(program: &Program) -> String {
 pub fn first_non_finite<'a>(states: &States, snapshot: &'a Snapshot) -> Option<&'a str> {
     let is_bad = |name: &str, words: &[u32]| {
         let info = states.find(name).map(|id| states.info(id));
-        let is_model = info.is_some_and(|info| info.dtype == DType::F32 && is_kept(info.kind, false));
+        let is_model = info.is_some_and(|info| info.dtype != DType::U32 && is_kept(info.kind, false));
         is_model && words.iter().any(|&word| !f32::from_bits(word).is_finite())
     };
     snapshot.iter().find(|(name, words)| is_bad(name, words)).map(|(name, _)| name.as_str())
@@ -116,13 +117,16 @@ pub fn is_kept(kind: StateKind, with_optimizer: bool) -> bool {
 /// # Errors
 /// When the file cannot be written.
 pub fn save(path: &Path, states: &States, snapshot: &Snapshot, meta: &Meta) -> Result<(), CheckpointError> {
-    let tensors: Vec<(&str, Tensor)> = snapshot
+    let stored: Vec<(&str, &StateInfo, Vec<u8>)> = snapshot
         .iter()
         .filter_map(|(name, words)| {
             let info = states.info(states.find(name)?);
-            let dtype = if info.dtype == DType::U32 { Element::U32 } else { Element::F32 };
-            Some((name.as_str(), Tensor { dtype, shape: &info.shape, data: bytemuck::cast_slice(words) }))
+            Some((name.as_str(), info, bytes_of(words, info.dtype)))
         })
+        .collect();
+    let tensors: Vec<(&str, Tensor)> = stored
+        .iter()
+        .map(|(name, info, data)| (*name, Tensor { dtype: element(info.dtype), shape: &info.shape, data }))
         .collect();
     let mut metadata = BTreeMap::from([
         ("format".to_owned(), FORMAT.to_string()),
@@ -136,6 +140,33 @@ pub fn save(path: &Path, states: &States, snapshot: &Snapshot, meta: &Meta) -> R
         metadata.insert("monitor_value".to_owned(), value.to_string());
     }
     Ok(write_atomic(path, &write(&tensors, &metadata))?)
+}
+
+/// The type of a state's elements in a file.
+fn element(dtype: DType) -> Element {
+    match dtype {
+        DType::F32 => Element::F32,
+        DType::F16 => Element::F16,
+        DType::U32 => Element::U32,
+        DType::U8 => unreachable!("no state is of bytes"),
+    }
+}
+
+/// The words of a state as its elements in a file.
+fn bytes_of(words: &[u32], dtype: DType) -> Vec<u8> {
+    let half = |&word: &u32| f16::from_f32(f32::from_bits(word)).to_le_bytes();
+    match dtype {
+        DType::F16 => words.iter().flat_map(half).collect(),
+        _ => words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+    }
+}
+
+/// The words of a state whose elements these are.
+fn words_from(data: &[u8], dtype: DType) -> Vec<u32> {
+    match dtype {
+        DType::F16 => data.as_chunks::<2>().0.iter().map(|half| f16::from_le_bytes(*half).to_f32().to_bits()).collect(),
+        _ => data.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect(),
+    }
 }
 
 /// Reads a checkpoint of a model with these states.
@@ -173,8 +204,7 @@ pub fn load(path: &Path, states: &States, with_optimizer: bool) -> Result<(Snaps
     let mut snapshot = Snapshot::new();
     for info in states.infos().iter().filter(|info| is_kept(info.kind, with_optimizer)) {
         if let Some(tensor) = file.get(&info.name) {
-            let words = tensor.data.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
-            snapshot.insert(info.name.clone(), words.collect());
+            snapshot.insert(info.name.clone(), words_from(tensor.data, info.dtype));
         }
     }
     Ok((snapshot, meta))
@@ -184,7 +214,7 @@ pub fn load(path: &Path, states: &States, with_optimizer: bool) -> Result<(Snaps
 fn differences(file: &Tensors, states: &States, with_optimizer: bool) -> Vec<String> {
     let mut all = Vec::new();
     for info in states.infos().iter().filter(|info| is_kept(info.kind, with_optimizer)) {
-        let dtype = if info.dtype == DType::U32 { Element::U32 } else { Element::F32 };
+        let dtype = element(info.dtype);
         match file.get(&info.name) {
             None => all.push(format!("`{}` is missing", info.name)),
             Some(tensor) if tensor.shape != info.shape => {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use half::f16;
+
 use super::checkpoint::pipeline_sha256;
 use super::memory::{Limits, OutOfMemory, check_memory};
 use super::prepare::{Prepared, prepare};
@@ -12,7 +14,7 @@ use crate::check::program::{Devices, Program};
 use crate::data::load::Loaded;
 use crate::formats::{Dataset, Samples, Targets};
 use crate::ir::graph::count;
-use crate::ir::{DataInfo, States};
+use crate::ir::{DType, DataInfo, States};
 use crate::plan::{Fusion, Plan};
 
 /// Why a device cannot be had.
@@ -194,8 +196,30 @@ pub fn fusion(program: &Program) -> Fusion {
 pub fn wgsl(program: &Program, plan: &Plan) -> Result<Option<Vec<(String, String)>>, String> {
     match choose(&program.train.devices) {
         Ok(None) => Ok(None),
-        Ok(Some(adapter)) => gpu::wgsl(plan, adapter.software).map(Some),
-        Err(_) => gpu::wgsl(plan, false).map(Some),
+        Ok(Some(adapter)) => {
+            // Only what stores halves has to know how.
+            let native = !plan.has_halves() || gpu::has_native_halves(&adapter).map_err(|error| error.to_string())?;
+            gpu::wgsl(plan, adapter.software, native).map(Some)
+        }
+        Err(_) => gpu::wgsl(plan, false, true).map(Some),
+    }
+}
+
+/// How the program's device stores numbers of 16 bits, for people: the first of several.
+pub fn half_storage(program: &Program) -> String {
+    match choose(&program.train.devices) {
+        Ok(None) => {
+            "the CPU rounds numbers of 16 bits and keeps them in 32: the same results, no memory saved".to_owned()
+        }
+        Ok(Some(adapter)) => {
+            let name = &adapter.name;
+            match gpu::has_native_halves(&adapter) {
+                Ok(true) => format!("`{name}` stores numbers of 16 bits by itself (`f16` of WGSL)"),
+                Ok(false) => format!("`{name}` stores numbers of 16 bits as halves of words: its driver has no `f16`"),
+                Err(error) => format!("how `{name}` stores numbers of 16 bits is not known: {error}"),
+            }
+        }
+        Err(error) => format!("how numbers of 16 bits are stored is not known: {error}"),
     }
 }
 
@@ -240,6 +264,9 @@ pub fn resident_data(program: &Program, prepared: &Prepared, loaded: &Loaded) ->
 fn bytes_of(dataset: &Dataset, kind: &str, info: &DataInfo) -> Vec<u8> {
     let bytes = match (kind, &dataset.samples, &dataset.targets) {
         ("samples", Samples::U8(bytes), _) => bytes.to_vec(),
+        ("samples", Samples::F32(values), _) if info.dtype == DType::F16 => {
+            values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect()
+        }
         ("samples", Samples::F32(values), _) => bytemuck::cast_slice(values).to_vec(),
         (_, _, Targets::Classes { labels, .. }) => bytemuck::cast_slice(labels).to_vec(),
         (_, _, Targets::Values { data, .. }) => bytemuck::cast_slice(data).to_vec(),

@@ -1,6 +1,7 @@
 //! What a training reports while it runs and at its end.
 
 use super::health::Health;
+use crate::diagnostic::Diagnostic;
 
 /// Told what happens in a training.
 pub trait Observer {
@@ -127,6 +128,8 @@ pub struct Summary {
     pub status: Status,
     /// What went wrong, when it diverged: the step, the tensor and the layer.
     pub failure: Option<String>,
+    /// The same with the place in the source.
+    pub diagnostic: Option<Diagnostic>,
     /// Epochs that ran.
     pub epochs: usize,
     /// Updates done.

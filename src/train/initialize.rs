@@ -1,5 +1,6 @@
 //! The states before the first step.
 
+use half::f16;
 use sha2::{Digest, Sha256};
 
 use crate::backend::{BackendError, Session};
@@ -15,14 +16,19 @@ use crate::ir::{DType, StateId, States};
 pub fn initial_words(info: &StateInfo, seed: u64) -> Vec<u32> {
     let size = count(&info.shape);
     let mut sequence = Sequence::new(seed, stream_of(&info.name), 0);
-    let float = |value: f64| (value as f32).to_bits();
+    let float = |value: f64| stored(value as f32, info.dtype).to_bits();
     match &info.init {
         Init::Fill(value) if info.dtype == DType::U32 => vec![*value as u32; size],
         Init::Fill(value) => vec![float(*value); size],
         Init::Uniform { bound } => (0..size).map(|_| float((2.0 * sequence.next_uniform() - 1.0) * bound)).collect(),
         Init::Normal { std } => (0..size).map(|_| float(sequence.next_normal() * std)).collect(),
-        Init::Given(values) => values.iter().map(|value| value.to_bits()).collect(),
+        Init::Given(values) => values.iter().map(|&value| float(f64::from(value))).collect(),
     }
+}
+
+/// A number as a state of this type holds it.
+fn stored(number: f32, dtype: DType) -> f32 {
+    if dtype == DType::F16 { f16::from_f32(number).to_f32() } else { number }
 }
 
 /// A stream of its own for each name.

@@ -4,7 +4,7 @@ use super::device::fusion;
 use super::prepare::{Memory, Prepared, prepare, prepare_batch, prepare_in};
 use crate::backend::gpu::{self, Adapter};
 use crate::check::for_each_layer;
-use crate::check::program::Program;
+use crate::check::program::{Precision, Program};
 use crate::plan::Plan;
 
 /// What a device can hold, in bytes.
@@ -121,9 +121,9 @@ pub fn settle_batch(program: &mut Program, limits: &Limits) -> Option<String> {
     Some(format!("batch = auto is {chosen}: {reason}"))
 }
 
-/// Bytes on a GPU in mixed precision or not, whatever device and precision the program names.
-pub fn memory_on_gpu(program: &Program, mixed: bool) -> Memory {
-    with_scratch(&prepare_in(program, mixed, gpu::FUSION))
+/// Bytes on a GPU in this precision, whatever device and precision the program names.
+pub fn memory_on_gpu(program: &Program, precision: Precision) -> Memory {
+    with_scratch(&prepare_in(program, precision, gpu::FUSION))
 }
 
 /// Bytes of what was prepared for a GPU, whose kernels keep intermediate results behind the arena.

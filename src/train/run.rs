@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration as Time, Instant};
 
 use super::checkpoint::{self, CheckpointError, Meta, Snapshot};
-use super::diagnose::{diagnose, update_of};
+use super::diagnose::{Culprit, diagnose, update_of};
 use super::evaluate::{self, Measured};
 use super::events::{EpochRecord, Event, Observer, Scaling, Status, Summary};
 use super::feed::Queue;
@@ -15,9 +15,10 @@ use super::keep::Keeper;
 use super::monitor::Monitor;
 use super::prepare::Prepared;
 use crate::backend::{BackendError, Session};
-use crate::check::program::Program;
+use crate::check::program::{Precision, Program};
 use crate::data::load::Loaded;
 use crate::data::{DataError, Sampler};
+use crate::diagnostic::Diagnostic;
 use crate::ir::StateId;
 use crate::ir::graph::count;
 use crate::library::StepContext;
@@ -151,7 +152,7 @@ struct Run<'a> {
 /// How the updates of an epoch ended.
 enum Ended {
     Whole,
-    Diverged(String),
+    Diverged(Box<Diagnostic>),
     Interrupted,
 }
 
@@ -159,7 +160,7 @@ enum Ended {
 enum Next {
     Epoch,
     EarlyStop,
-    Diverged(String),
+    Diverged(Box<Diagnostic>),
     Interrupted,
 }
 
@@ -194,7 +195,7 @@ impl Run<'_> {
             match next {
                 Next::Epoch => epochs = epoch,
                 Next::Diverged(reason) => {
-                    (status, failure) = (Status::Diverged, Some(reason));
+                    (status, failure) = (Status::Diverged, Some(*reason));
                     break;
                 }
                 Next::Interrupted => {
@@ -356,7 +357,7 @@ impl Run<'_> {
     }
 
     /// Whether a loss was not finite, and which tensor was the first.
-    fn divergence(&mut self, epoch: usize) -> Result<Option<String>, TrainError> {
+    fn divergence(&mut self, epoch: usize) -> Result<Option<Box<Diagnostic>>, TrainError> {
         let Some(guard) = self.prepared.states.find(GUARD) else { return Ok(None) };
         let word = self.session.read_state(guard)?[0];
         if word == 0 {
@@ -366,13 +367,14 @@ impl Run<'_> {
         let steps = self.program.run_shape().steps_per_epoch;
         let update = update_of(self.program, part);
         let place = format!("at step {} (epoch {epoch}, update {} of {steps})", update + 1, update % steps + 1);
-        let tensor = diagnose(self.program, self.prepared, self.loaded, self.session, part)?;
-        Ok(Some(if self.program.train.mixed {
+        let culprit = diagnose(self.program, self.prepared, self.loaded, self.session, part)?;
+        Ok(Some(Box::new(if self.program.train.precision == Precision::Mixed {
             let most = scaler::MOST_SKIPS;
-            format!("{most} updates in a row were skipped, the last {place}: not finite was first {tensor}")
+            let happened = format!("{most} updates in a row were skipped, the last {place}");
+            culprit.diagnostic(happened, "not finite was first")
         } else {
-            format!("the loss was not finite {place}: first {tensor}")
-        }))
+            culprit.diagnostic(format!("the loss was not finite {place}"), "first")
+        })))
     }
 
     /// Measures, reports, keeps the best and the last.
@@ -382,9 +384,10 @@ impl Run<'_> {
         // An update may overflow after a loss that was finite; nothing of it is kept.
         if let Some(name) = checkpoint::first_non_finite(&self.prepared.states, &last) {
             let place = format!("after step {} (epoch {epoch})", self.step);
-            return Ok(Next::Diverged(format!(
-                "the weights were not finite {place}: first `{name}`; lower the learning rate"
-            )));
+            let id = self.prepared.states.find(name).unwrap_or_else(|| unreachable!("a snapshot is of states"));
+            let culprit = Culprit::state(program, self.prepared.states.info(id));
+            let happened = format!("the weights were not finite {place}");
+            return Ok(Next::Diverged(Box::new(culprit.diagnostic(happened, "first"))));
         }
         let mut metrics = Vec::new();
         let train = evaluate::read(program, self.prepared, self.session, "train", samples)?;
@@ -479,7 +482,7 @@ impl Run<'_> {
     }
 
     /// Restores the best weights and measures the test split with them.
-    fn summary(&mut self, status: Status, failure: Option<String>, epochs: usize) -> Result<Summary, TrainError> {
+    fn summary(&mut self, status: Status, failure: Option<Diagnostic>, epochs: usize) -> Result<Summary, TrainError> {
         // Without a rule for stopping, what training ended with is what was asked for.
         let restores = status == Status::Diverged || self.program.train.early_stop.is_some();
         if let Some(best) = self.best.as_ref().filter(|_| restores) {
@@ -497,7 +500,8 @@ impl Run<'_> {
         let snapshot = self.snapshot(false)?;
         Ok(Summary {
             status,
-            failure,
+            failure: failure.as_ref().map(sentence),
+            diagnostic: failure,
             epochs,
             steps: self.step,
             best: self.best.as_ref().map(|best| best.record.clone()),
@@ -518,4 +522,10 @@ impl Run<'_> {
             recoveries: self.recoveries,
         })
     }
+}
+
+/// A diagnostic in one line.
+fn sentence(said: &Diagnostic) -> String {
+    let help = said.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
+    format!("{}: {}{help}", said.message, said.labels[0].text)
 }

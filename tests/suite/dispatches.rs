@@ -46,7 +46,7 @@ fn step(program: &Program) -> Plan {
 fn check_dispatches(program: &Program, most: usize, cut: usize, products: usize) {
     let plan = step(program);
     for (software, most) in [(true, most), (false, most + cut)] {
-        let dispatches = gpu::wgsl(&plan, software).unwrap();
+        let dispatches = gpu::wgsl(&plan, software, true).unwrap();
         let names: Vec<&str> = dispatches.iter().map(|(name, _)| name.as_str()).collect();
         assert!(names.len() <= most, "{} dispatches instead of {most}:\n{}", names.len(), names.join("\n"));
     }

@@ -25,4 +25,5 @@ mod settings;
 mod shell;
 mod speed;
 mod steps;
+mod storage;
 mod training;

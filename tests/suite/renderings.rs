@@ -6,16 +6,24 @@ use std::path::Path;
 
 use nnoptc::check::advice::{Record, advise};
 use nnoptc::check::{Compilation, Request, compile};
+use nnoptc::data::load::load;
 use nnoptc::diagnostic::Diagnostic;
 use nnoptc::explain::PAGES;
 use nnoptc::formats::Memory;
 use nnoptc::formats::files::{Disk, Files};
 use nnoptc::formats::run_folder::{COMMAND, METRICS, PIPELINE};
+use nnoptc::plan::prepare::prepare;
 use nnoptc::report::diagnostics::{Format, render};
+use nnoptc::train::device;
+use nnoptc::train::run::run;
 use serde_json::{Value, json};
 
 use crate::diagnostics::{GOOD, files, with};
 use crate::lsp::Client;
+use crate::training::Silent;
+
+/// The code that a training ends with.
+const TRAINED: &str = "E0408";
 
 /// A pipeline that shows a code, with its files and overrides.
 struct Sample {
@@ -123,6 +131,18 @@ fn samples() -> Vec<Sample> {
     add("E0405", good("epochs = 2", "epochs = 2\n    early_stop = patience(3 epochs, on = val.accuracy)"));
     add("E0406", good("batch  = 4", "batch  = 4\n    accumulate = 3"));
     add("E0407", good("idx(\"test\")", "csv(\"small.csv\", target = y)"));
+    // What only a training finds: the data is larger than 16 bits hold.
+    add(
+        TRAINED,
+        tabular(
+            "csv(\"large.csv\", target = y)",
+            &[
+                ("    normalize = auto\n", "    normalize = given(mean = 33, std = 78)\n"),
+                ("epochs = 4", "precision = mixed\n    devices = cpu\n    epochs = 10"),
+                ("linear(8) -> relu", "linear(8, init = normal(std = 90)) -> relu"),
+            ],
+        ),
+    );
     // Lints.
     add("W0101", good("    normalize = auto\n", ""));
     let raw = ("    normalize = auto\n", "");
@@ -233,6 +253,14 @@ fn compiled(sample: &Sample) -> Compilation {
         let record = Record::read(figures, None).unwrap();
         let program = compilation.program.as_ref().unwrap();
         compilation.diagnostics.extend(advise(program, &compilation.sources, &record));
+    }
+    if sample.code == TRAINED {
+        let program = compilation.program.as_ref().unwrap();
+        let prepared = prepare(program, device::fusion(program));
+        let loaded = load(program, &files).unwrap();
+        let mut session = device::open_session(program, &prepared, &loaded, Some(1)).unwrap();
+        let summary = run(program, &prepared, &loaded, &mut *session, None, &mut Silent).unwrap();
+        compilation.diagnostics.extend(summary.diagnostic);
     }
     compilation
 }
@@ -346,8 +374,9 @@ fn every_diagnostic_in_an_editor() {
     let root = tempfile::tempdir().unwrap();
     let mut client = Client::start(root.path(), &["utf-16"]);
     let mut out = String::new();
-    // Overrides are given to commands; no editor has them.
-    for (index, sample) in samples().iter().enumerate().filter(|(_, sample)| sample.sets.is_empty()) {
+    // Overrides are given to commands, and so is what a training ends with; no editor has them.
+    let is_shown = |sample: &Sample| sample.sets.is_empty() && sample.code != TRAINED;
+    for (index, sample) in samples().iter().enumerate().filter(|(_, sample)| is_shown(sample)) {
         let folder = root.path().join(index.to_string());
         std::fs::create_dir(&folder).unwrap();
         lay(sample, &folder);

@@ -11,7 +11,7 @@ use nnoptc::formats::dataset::{Samples, Targets};
 use nnoptc::formats::files::Memory;
 use nnoptc::ir::graph::{DataInfo, StateInfo, StateKind};
 use nnoptc::ir::interpret::{Environment, Tensor, step};
-use nnoptc::ir::{StateId, States};
+use nnoptc::ir::{DType, StateId, States};
 use nnoptc::library::StepContext;
 use nnoptc::lower::{Mode, StepSpec, lower};
 use nnoptc::train::initialize::initial_words;
@@ -32,7 +32,27 @@ fn compiled(model: &str, settings: &str, train: &str) -> (Program, Loaded) {
         "nnopt 1\ndata {{ train = csv(\"data.csv\", target = class) }}\nmodel {{ {model} }}\nloss = cross_entropy\n\
          {settings}\ntrain {{ {train} }}\n"
     );
-    let files = Memory::new().with("p.nnopt", text.as_str()).with("data.csv", table.as_str());
+    compiled_from(&text, &table)
+}
+
+/// Twelve images of 4 × 4 pixels in three classes, compiled.
+fn compiled_images(model: &str, settings: &str, train: &str) -> (Program, Loaded) {
+    let names: Vec<String> = (0..16).map(|pixel| format!("p{pixel}")).collect();
+    let mut table = format!("{},class\n", names.join(","));
+    for row in 0..12_usize {
+        let pixels = (0..16).map(|pixel| ((row * 7 + pixel * pixel * 3 + row * pixel) % 13) as f64 / 8.0 - 0.75);
+        let pixels: Vec<String> = pixels.map(|pixel| pixel.to_string()).collect();
+        table += &format!("{},{}\n", pixels.join(","), row % 3);
+    }
+    let text = format!(
+        "nnopt 1\ndata {{ train = csv(\"data.csv\", target = class, shape = [1, 4, 4]) }}\nmodel {{ {model} }}\n\
+         loss = cross_entropy\n{settings}\ntrain {{ {train} }}\n"
+    );
+    compiled_from(&text, &table)
+}
+
+fn compiled_from(text: &str, table: &str) -> (Program, Loaded) {
+    let files = Memory::new().with("p.nnopt", text).with("data.csv", table);
     let compilation = compile(&Request { path: "p.nnopt".into(), ..Request::default() }, &files).unwrap();
     let program = compilation.program.unwrap_or_else(|| panic!("{text}: {:?}", compilation.diagnostics));
     let loaded = load(&program, &files).unwrap();
@@ -101,8 +121,12 @@ fn update(executor: &Executor, (program, loaded): &(Program, Loaded), parts: &[V
             let plans: Vec<_> =
                 lowered.iter().map(|lowered| planned(executor, lowered.graph.clone(), &states)).collect();
             let bytes = |info: &DataInfo| {
-                let words = words(&elements(loaded, info), info.dtype);
-                let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+                let elements = elements(loaded, info);
+                let half = |&number: &f64| half::f16::from_f64(number).to_le_bytes();
+                let bytes = match info.dtype {
+                    DType::F16 => elements.iter().flat_map(half).collect(),
+                    dtype => words(&elements, dtype).iter().flat_map(|word| word.to_ne_bytes()).collect(),
+                };
                 DataBytes { info: info.clone(), bytes: Arc::new(bytes) }
             };
             let data: Vec<DataBytes> = plans[0].data.iter().map(bytes).collect();
@@ -230,6 +254,65 @@ fn executors_agree_in_mixed_precision() {
         for executor in executors() {
             // Rounded at the same places; what lies between two halves may go to either side.
             assert_close(&gradients(&executor, &train, parts), &wanted, 2e-3, &executor.name());
+        }
+    }
+}
+
+#[test]
+fn executors_agree_on_convolutions_in_mixed_precision() {
+    let model = "conv2d(4, kernel = 3, padding = 1) -> batch_norm -> relu -> max_pool(2) -> conv2d(6, kernel = 2) -> \
+                 batch_norm -> tanh -> flatten -> linear(classes)";
+    // A rate of 1, so that the change of a weight is its gradient.
+    let rate = |rate: &str| format!("optimizer = sgd(lr = {rate})");
+    let start = whole(&Executor::Interpreter, &compiled_images(model, &rate("1e-30"), "batch = 12"));
+    let gradients = |executor: &Executor, train: &str| -> Weights {
+        let mut weights = whole(executor, &compiled_images(model, &rate("1"), train));
+        for (name, values) in &mut weights {
+            values.iter_mut().zip(&start[name]).for_each(|(value, start)| *value = start - *value);
+        }
+        // What normalization takes the mean out of has no gradient, only what rounding leaves.
+        weights.retain(|name, _| !matches!(name.as_str(), "model.0.bias" | "model.4.bias"));
+        weights
+    };
+    let exact = gradients(&Executor::Interpreter, "batch = 12");
+    let wanted = gradients(&Executor::Interpreter, "batch = 12; precision = mixed");
+    assert_ne!(wanted, exact, "nothing is rounded");
+    // Tensors of 11 significant bits through two convolutions and their normalization.
+    assert_close(&wanted, &exact, 1e-2, "mixed precision in f64 against f64");
+    for executor in executors() {
+        let found = gradients(&executor, "batch = 12; precision = mixed");
+        // Rounded at the same places; what lies between two halves may go to either side.
+        assert_close(&found, &wanted, 5e-3, &executor.name());
+    }
+}
+
+#[test]
+fn executors_agree_on_weights_and_samples_of_16_bits() {
+    let halves = "batch = 12; precision = f16_storage";
+    let is_half = |value: &f64| half::f16::from_f64(*value).to_f64() == *value;
+    let settings = "optimizer = sgd(lr = 0.5, momentum = 0.9); regularization = l2(1e-2)";
+    let dense = "linear(16) -> relu -> dropout(0.3) -> layer_norm -> linear(classes)";
+    let images =
+        "conv2d(4, kernel = 3, padding = 1) -> batch_norm -> relu -> max_pool(2) -> flatten -> linear(classes)";
+    let made = |model: &str, train: &str| {
+        if model == dense { compiled(model, settings, train) } else { compiled_images(model, settings, train) }
+    };
+    let parts: &[Vec<u32>] = &[(0..4).collect(), (4..8).collect(), (8..12).collect()];
+    for model in [dense, images] {
+        for (train, parts) in
+            [(halves.to_owned(), &[(0..12).collect()][..]), (format!("{halves}; accumulate = 3"), parts)]
+        {
+            let exact = update(&Executor::Interpreter, &made(model, &train.replace("f16_storage", "f32")), parts);
+            let wanted = update(&Executor::Interpreter, &made(model, &train), parts);
+            assert!(wanted.values().flatten().all(is_half), "{model}");
+            assert!(!exact.values().flatten().all(is_half), "{model}: nothing is rounded");
+            // Half a unit each of the first value, of the sample and of the updated weight, 2⁻¹¹ of the largest, and what
+            // becomes of them in the gradient.
+            assert_close(&wanted, &exact, 1e-2, "f16 storage in f64 against f64");
+            for executor in executors() {
+                // What lies between two halves may go to either side: one unit, 2⁻¹⁰ of the largest.
+                assert_close(&update(&executor, &made(model, &train), parts), &wanted, 1e-3, &executor.name());
+            }
         }
     }
 }

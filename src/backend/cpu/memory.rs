@@ -5,8 +5,10 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
+use half::f16;
+
 use crate::backend::{DataBytes, Setup};
-use crate::ir::{DType, graph};
+use crate::ir::{DType, StateId, graph};
 use crate::plan::{BufferRef, Place, Plan};
 
 /// Bytes of a large page of x86-64 and of most arm64 systems.
@@ -217,6 +219,8 @@ pub struct Memory {
     arena: Words,
     /// By state.
     pub states: Vec<Words>,
+    /// By state: whether its elements are numbers of 16 bits.
+    halves: Vec<bool>,
     /// By plan: the row of step inputs.
     pub rows: Vec<Words>,
     data: Vec<Data>,
@@ -229,9 +233,21 @@ impl Memory {
         Memory {
             arena: Words::zeroed(setup.plans.iter().map(|plan| plan.arena_words).max().unwrap_or(0)),
             states: setup.states.infos().iter().map(|info| Words::zeroed(graph::count(&info.shape))).collect(),
+            halves: setup.states.infos().iter().map(|info| info.dtype == DType::F16).collect(),
             rows: setup.plans.iter().map(|plan| Words::zeroed(plan.step.words)).collect(),
             data: setup.data.iter().map(hold_data).collect(),
             infos: setup.data.iter().map(|data| data.info.clone()).collect(),
+        }
+    }
+
+    /// Sets a state.
+    pub fn write_state(&mut self, id: StateId, words: &[u32]) {
+        let state = self.states[id.index()].values();
+        state.copy_from_slice(words);
+        if self.halves[id.index()] {
+            for word in state {
+                *word = f16::from_f32(f32::from_bits(*word)).to_f32().to_bits();
+            }
         }
     }
 
@@ -276,6 +292,14 @@ impl Memory {
 }
 
 fn hold_data(data: &DataBytes) -> Data {
+    if data.info.dtype == DType::F16 {
+        // Rounded floats, as everywhere in this executor.
+        let mut words = Words::zeroed(data.bytes.len() / 2);
+        for (word, bytes) in words.values().iter_mut().zip(data.bytes.as_chunks::<2>().0) {
+            *word = f16::from_le_bytes(*bytes).to_f32().to_bits();
+        }
+        return Data::Words(words);
+    }
     let aligned = data.info.dtype == DType::U8 || (data.bytes.as_ptr() as usize).is_multiple_of(4);
     if aligned && cfg!(target_endian = "little") {
         return Data::Shared(Arc::clone(&data.bytes));

@@ -159,7 +159,7 @@ impl Session for CpuSession {
     }
 
     fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
-        self.memory.states[id.index()].values().copy_from_slice(words);
+        self.memory.write_state(id, words);
         Ok(())
     }
 

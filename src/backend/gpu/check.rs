@@ -16,7 +16,7 @@ use super::cache::Remembered;
 use super::device::Gpu;
 use super::pipelines::{self, Bindings};
 use super::session::GpuSession;
-use super::source::{ARENA, BINDINGS, HALVES, PARAMS, STATES};
+use super::source::{ARENA, ARENA_HALVES, BINDINGS, PARAMS, STATE_HALVES, STATES};
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +113,7 @@ fn stores_halves(checks: &[Check]) -> bool {
 }
 
 /// Whether numbers of 16 bits can be stored by themselves; else they are stored as halves of words.
-pub(super) fn has_native_halves(adapter: &Adapter) -> Result<bool, BackendError> {
+pub fn has_native_halves(adapter: &Adapter) -> Result<bool, BackendError> {
     Ok(stores_halves(&tested(adapter)?))
 }
 
@@ -221,8 +221,8 @@ fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError>
         .map(|binding| {
             // A writable buffer has no binding of another kind.
             let buffer = match binding {
-                ARENA | HALVES => &buffer,
-                STATES => &states,
+                ARENA | ARENA_HALVES => &buffer,
+                STATES | STATE_HALVES => &states,
                 _ => &unused,
             };
             wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }
@@ -308,18 +308,19 @@ fn halves(part: &str, gpu: Gpu) -> Result<Option<String>, BackendError> {
     let numbers = [&numbers[..], &[f32::INFINITY, f32::NEG_INFINITY, f32::NAN]].concat();
     let len = numbers.len();
     let mut states = States::default();
-    let mut state = |name: &str| {
+    let mut state = |name: &str, dtype| {
         let id = states.declare(StateInfo {
             name: name.to_owned(),
             shape: vec![len],
-            dtype: DType::F32,
+            dtype,
             kind: StateKind::Buffer,
             init: Init::Fill(0.0),
             layer: None,
         });
-        BufferRef { place: Place::State(id), len, dtype: DType::F32 }
+        BufferRef { place: Place::State(id), len, dtype }
     };
-    let (from, to) = (state("from"), state("to"));
+    let (from, to) = (state("from", DType::F32), state("to", DType::F32));
+    let stored = state("stored", DType::F16);
     let between = BufferRef { place: Place::Arena(3), len, dtype: DType::F16 };
     let copy = |from: BufferRef, to: BufferRef| {
         let access = Access { offset: 0, strides: vec![1], indirect: Vec::new() };
@@ -328,7 +329,7 @@ fn halves(part: &str, gpu: Gpu) -> Result<Option<String>, BackendError> {
         let kind = KernelKind::Pointwise { shape: vec![len], inputs: vec![from], body, stores };
         Kernel { kind, name: "self-test".to_owned() }
     };
-    let kernels = vec![copy(from, between), copy(between, to)];
+    let kernels = vec![copy(from, between), copy(between, stored), copy(stored, to)];
     let plan = Plan { kernels, arena_words: 3 + len.div_ceil(2), packs_halves: true, ..Plan::default() };
     let mut session = GpuSession::new(&Setup { plans: &[plan], states: &states, data: &[] }, gpu)?;
     session.write_state(StateId(0), bytemuck::cast_slice(&numbers))?;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::plan::{BufferRef, Kernel, Place, Plan};
 
 use super::launch::{Launch, Param, Target, lower};
-use super::source::{HALVES, Library, binding_lines, declarations, param_expression};
+use super::source::{ARENA_HALVES, Library, STATE_HALVES, binding_lines, declarations, param_expression};
 
 /// What one workgroup does about as fast as a device takes to begin another dispatch, in units of [`Launch::work`].
 pub(super) const SMALL: u64 = 64_000;
@@ -251,7 +251,7 @@ fn text(
     body: &str,
 ) -> String {
     let mut text = String::new();
-    if target.native_halves && bindings.contains(&HALVES) {
+    if target.native_halves && [ARENA_HALVES, STATE_HALVES].iter().any(|halves| bindings.contains(halves)) {
         text.push_str("enable f16;\n\n");
     }
     text.push_str("// Where buffers begin, in words; sizes.\n");

@@ -145,22 +145,22 @@ fn check_indices(kernel: &Kernel) -> Result<(), String> {
 }
 
 /// The WGSL of each dispatch of a plan, with the kernels that it runs, for a GPU or for a driver that plays one on the
-/// CPU; needs no adapter.
+/// CPU, which stores numbers of 16 bits by themselves or as halves of words; needs no adapter.
 ///
 /// # Errors
 /// When a kernel cannot be run on any.
-pub fn wgsl(plan: &Plan, software: bool) -> Result<Vec<(String, String)>, String> {
-    let (dispatches, _) = dispatches(plan, &any_target(plan, software))?;
+pub fn wgsl(plan: &Plan, software: bool, native_halves: bool) -> Result<Vec<(String, String)>, String> {
+    let (dispatches, _) = dispatches(plan, &any_target(plan, software, native_halves))?;
     Ok(dispatches.into_iter().map(|dispatch| (dispatch.name, dispatch.text)).collect())
 }
 
 /// Words that a plan's kernels need behind its arena on a GPU; 0 for a plan that cannot be run.
 pub fn scratch_words(plan: &Plan) -> usize {
-    dispatches(plan, &any_target(plan, false)).map_or(0, |(_, words)| words)
+    dispatches(plan, &any_target(plan, false, true)).map_or(0, |(_, words)| words)
 }
 
 /// An adapter where each data set has a binding of its own.
-fn any_target(plan: &Plan, software: bool) -> Target {
+fn any_target(plan: &Plan, software: bool, native_halves: bool) -> Target {
     let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
-    Target { software, native_halves: true, data_slots, scratch: plan.arena_words }
+    Target { software, native_halves, data_slots, scratch: plan.arena_words }
 }

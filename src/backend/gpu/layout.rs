@@ -1,8 +1,10 @@
 //! Where states and data sets lie in the buffers of a session.
 
+use half::f16;
+
 use crate::backend::{BackendError, DataBytes};
-use crate::ir::States;
 use crate::ir::graph::count;
+use crate::ir::{DType, States};
 use crate::plan::Plan;
 
 use super::source::DATA_SLOTS;
@@ -12,10 +14,48 @@ const ALIGNMENT: usize = 4;
 
 /// Words from the begin of the states' buffer.
 pub(super) struct StateLayout {
-    /// First word and length of each state.
-    pub ranges: Vec<(usize, usize)>,
+    /// Where each state lies.
+    pub ranges: Vec<StateRange>,
     /// Words of all.
     pub words: usize,
+}
+
+/// Where a state lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StateRange {
+    /// First word.
+    pub begin: usize,
+    /// Elements.
+    pub len: usize,
+    /// Whether a word holds two of them.
+    pub halves: bool,
+}
+
+impl StateRange {
+    /// Words that it takes.
+    pub fn words(&self) -> usize {
+        if self.halves { self.len.div_ceil(2) } else { self.len }
+    }
+
+    /// One word for each element, as a session is given them, as they lie in the buffer.
+    pub fn stored(&self, elements: &[u32]) -> Vec<u32> {
+        let half = |word: &u32| u32::from(f16::from_f32(f32::from_bits(*word)).to_bits());
+        if self.halves {
+            elements.chunks(2).map(|pair| half(&pair[0]) | pair.get(1).map_or(0, half) << 16).collect()
+        } else {
+            elements.to_vec()
+        }
+    }
+
+    /// What lies in the buffer, as one word for each element.
+    pub fn elements(&self, stored: &[u32]) -> Vec<u32> {
+        let word = |bits: u32| f16::from_bits(bits as u16).to_f32().to_bits();
+        if self.halves {
+            stored.iter().flat_map(|pair| [word(pair & 0xffff), word(pair >> 16)]).take(self.len).collect()
+        } else {
+            stored.to_vec()
+        }
+    }
 }
 
 impl StateLayout {
@@ -23,8 +63,8 @@ impl StateLayout {
     pub fn new(states: &States) -> StateLayout {
         let mut words = 0;
         let ranges = states.infos().iter().map(|info| {
-            let range = (words, count(&info.shape));
-            words += range.1.next_multiple_of(ALIGNMENT);
+            let range = StateRange { begin: words, len: count(&info.shape), halves: info.dtype == DType::F16 };
+            words += range.words().next_multiple_of(ALIGNMENT);
             range
         });
         StateLayout { ranges: ranges.collect(), words }
@@ -116,11 +156,22 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::ir::{DType, DataInfo};
+    use crate::ir::DataInfo;
 
     fn set(name: &str, bytes: usize) -> DataBytes {
         let info = DataInfo { name: name.to_owned(), shape: vec![bytes], dtype: DType::U8 };
         DataBytes { info, bytes: Arc::new(vec![0; bytes]) }
+    }
+
+    #[test]
+    fn two_halves_share_a_word() {
+        let range = StateRange { begin: 0, len: 3, halves: true };
+        let numbers = [1.0_f32, -2.0, 0.1].map(f32::to_bits);
+        let stored = range.stored(&numbers);
+        assert_eq!(stored, [0xc000_3c00, 0x0000_2e66]);
+        let rounded = f16::from_f32(0.1).to_f32();
+        assert_eq!(range.elements(&stored), [1.0, -2.0, rounded].map(f32::to_bits));
+        assert_eq!(range.words(), 2);
     }
 
     #[test]

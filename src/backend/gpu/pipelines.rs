@@ -11,7 +11,7 @@ use crate::backend::BackendError;
 
 use super::cache::DiskCache;
 use super::device::Gpu;
-use super::source::{ARENA, BINDINGS, HALVES, PARAMS, STATES, STEP};
+use super::source::{ARENA, ARENA_HALVES, BINDINGS, PARAMS, STATE_HALVES, STATES, STEP};
 
 /// The layout of bindings that all kernels share.
 pub(super) struct Bindings {
@@ -21,12 +21,14 @@ pub(super) struct Bindings {
 
 impl Bindings {
     /// Parameters (so many bytes, at a dynamic offset), arena, states, step row (at a dynamic offset), data sets, the arena
-    /// as halves.
+    /// and the states as halves.
     pub fn new(gpu: &Gpu, params_bytes: u64) -> Bindings {
         let entry = |binding: u32| {
             let (ty, dynamic) = match binding {
                 PARAMS => (wgpu::BufferBindingType::Uniform, true),
-                ARENA | STATES | HALVES => (wgpu::BufferBindingType::Storage { read_only: false }, false),
+                ARENA | STATES | ARENA_HALVES | STATE_HALVES => {
+                    (wgpu::BufferBindingType::Storage { read_only: false }, false)
+                }
                 _ => (wgpu::BufferBindingType::Storage { read_only: true }, binding == STEP),
             };
             wgpu::BindGroupLayoutEntry {

@@ -46,9 +46,10 @@ pub(super) fn work_of(body: &Body, stores: usize) -> u64 {
 /// One invocation for each word.
 pub(super) fn copy(target: &Target, from: BufferRef, to: BufferRef) -> Launch {
     let mut source = Source::new(target);
-    source.constant("COUNT", from.len);
+    let words = (from.len * from.dtype.size()).div_ceil(4);
+    source.constant("COUNT", words);
     source.reader("from", &BufferRef { dtype: DType::U32, ..from });
     source.writer("to", &BufferRef { dtype: DType::U32, ..to });
     let entry = include_str!("../../../shaders/copy.wgsl");
-    source.finish(entry, from.len.div_ceil(target.lanes()) as u64, from.len as u64 * 8)
+    source.finish(entry, words.div_ceil(target.lanes()) as u64, words as u64 * 8)
 }

@@ -15,7 +15,7 @@ use super::dispatch;
 use super::launch::{Param, Target};
 use super::layout::{DataLayout, DataRange, StateLayout};
 use super::pipelines::{self, Bindings};
-use super::source::{ARENA, BINDINGS, DATA, HALVES, PARAMS, STATES, STEP};
+use super::source::{ARENA, ARENA_HALVES, BINDINGS, DATA, PARAMS, STATE_HALVES, STATES, STEP};
 
 /// Submissions that may wait for the device; more would only hide an error for longer.
 const IN_FLIGHT: usize = 3;
@@ -145,7 +145,7 @@ impl GpuSession {
                 let word = |param: &Param| match param {
                     Param::Word(word) => *word,
                     Param::Begin(Place::Arena(word) | Place::Step(word)) => *word as u32,
-                    Param::Begin(Place::State(id)) => state_layout.ranges[id.index()].0 as u32,
+                    Param::Begin(Place::State(id)) => state_layout.ranges[id.index()].begin as u32,
                     Param::Begin(Place::Data(id)) => lowering.data[id.0 as usize].word as u32,
                 };
                 params_words.extend(dispatch.params.iter().map(word));
@@ -161,8 +161,8 @@ impl GpuSession {
             let row_stride = stride(plan);
             let buffer = |binding: u32| match binding {
                 PARAMS => (&params, Some(params_stride)),
-                ARENA | HALVES => (&arena, None),
-                STATES => (&states, None),
+                ARENA | ARENA_HALVES => (&arena, None),
+                STATES | STATE_HALVES => (&states, None),
                 STEP => (&rows, Some(row_stride)),
                 slot => match lowering.slots.get((slot - DATA) as usize) {
                     Some(index) => (&data[*index], None),
@@ -321,11 +321,12 @@ impl Session for GpuSession {
     }
 
     fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
-        let (begin, length) = self.state_layout.ranges[id.index()];
-        assert_eq!(words.len(), length, "a state is written as a whole");
+        let range = self.state_layout.ranges[id.index()];
+        assert_eq!(words.len(), range.len, "a state is written as a whole");
         self.gpu.check()?;
         if !words.is_empty() {
-            self.gpu.queue.write_buffer(&self.states, begin as u64 * 4, bytemuck::cast_slice(words));
+            let stored = range.stored(words);
+            self.gpu.queue.write_buffer(&self.states, range.begin as u64 * 4, bytemuck::cast_slice(&stored));
         }
         self.gpu.check()
     }
@@ -336,12 +337,18 @@ impl Session for GpuSession {
 
     fn read_states(&mut self, ids: &[StateId]) -> Result<Vec<u32>, BackendError> {
         self.wait()?;
-        let range = |id: &StateId| {
-            let (begin, length) = self.state_layout.ranges[id.index()];
-            (begin as u64 * 4, length as u64 * 4)
-        };
-        let bytes = self.gpu.read(&self.states, &ids.iter().map(range).collect::<Vec<_>>())?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        let ranges = || ids.iter().map(|id| self.state_layout.ranges[id.index()]);
+        let parts: Vec<_> = ranges().map(|range| (range.begin as u64 * 4, range.words() as u64 * 4)).collect();
+        let bytes = self.gpu.read(&self.states, &parts)?;
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        let mut left = &words[..];
+        let mut all = Vec::new();
+        for range in ranges() {
+            let (stored, rest) = left.split_at(range.words());
+            all.extend(range.elements(stored));
+            left = rest;
+        }
+        Ok(all)
     }
 
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
@@ -373,6 +380,10 @@ impl Session for GpuSession {
 
     fn scratch_bytes(&self) -> u64 {
         self.scratch_bytes
+    }
+
+    fn allocated_bytes(&self) -> Option<u64> {
+        self.gpu.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
     }
 }
 

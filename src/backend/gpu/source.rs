@@ -46,13 +46,16 @@ pub(super) const STATES: u32 = 2;
 pub(super) const STEP: u32 = 3;
 /// Number of the first binding that holds data sets.
 pub(super) const DATA: u32 = 4;
-/// How many bindings hold data sets: with arena, states, step and halves the 8 storage buffers that every adapter grants.
-pub(super) const DATA_SLOTS: usize = 4;
+/// How many bindings hold data sets: with arena, states, step and both kinds of halves the 8 storage buffers that every
+/// adapter grants.
+pub(super) const DATA_SLOTS: usize = 3;
 /// Number of the binding through which numbers of 16 bits in the arena are read and written: the arena once more, as
 /// `f16` where the adapter has that type, else as words that are written half by half.
-pub(super) const HALVES: u32 = DATA + DATA_SLOTS as u32;
+pub(super) const ARENA_HALVES: u32 = DATA + DATA_SLOTS as u32;
+/// Number of the binding through which states of 16 bits are read and written, as those of the arena.
+pub(super) const STATE_HALVES: u32 = ARENA_HALVES + 1;
 /// How many bindings there are.
-pub(super) const BINDINGS: u32 = HALVES + 1;
+pub(super) const BINDINGS: u32 = STATE_HALVES + 1;
 
 /// The text of a launch as it grows.
 pub(super) struct Source<'a> {
@@ -122,12 +125,20 @@ impl<'a> Source<'a> {
     /// Declares `read_NAME(i)`, an element of a buffer: `u32`, or `f32` also for bytes and halves.
     pub fn reader(&mut self, name: &str, buffer: &BufferRef) {
         if buffer.dtype == DType::F16 {
-            let begin = self.halves(buffer.place);
-            let value = if self.target.native_halves {
-                format!("f32(arena_halves[2u * {begin} + i])")
-            } else {
-                self.library(Library::Half);
-                format!("from_half((atomicLoad(&arena_halves[{begin} + (i >> 1u)]) >> ((i & 1u) * 16u)) & 0xffffu)")
+            let value = match buffer.place {
+                // Nobody writes these, so that words will do.
+                Place::Data(_) => {
+                    let word = self.word(buffer.place);
+                    self.half_of(&format!("{word} + (i >> 1u)]"))
+                }
+                Place::Arena(_) | Place::State(_) | Place::Step(_) => {
+                    let (halves, begin) = self.halves(buffer.place);
+                    if self.target.native_halves {
+                        format!("f32({halves}[2u * {begin} + i])")
+                    } else {
+                        self.half_of(&format!("atomicLoad(&{halves}[{begin} + (i >> 1u)])"))
+                    }
+                }
             };
             self.declare(&format!("fn read_{name}(i: u32) -> f32 {{\n    return {value};\n}}\n"));
             return;
@@ -150,16 +161,16 @@ impl<'a> Source<'a> {
     /// Declares `write_NAME(i, value)`.
     pub fn writer(&mut self, name: &str, buffer: &BufferRef) {
         if buffer.dtype == DType::F16 {
-            let begin = self.halves(buffer.place);
+            let (halves, begin) = self.halves(buffer.place);
             self.library(Library::Half);
             let store = if self.target.native_halves {
-                format!("    arena_halves[2u * {begin} + i] = f16(round_to_half(value));\n")
+                format!("    {halves}[2u * {begin} + i] = f16(round_to_half(value));\n")
             } else {
                 // Another invocation writes the other half of the word, maybe now.
                 format!(
                     "    let shift = (i & 1u) * 16u;\n    \
-                     atomicAnd(&arena_halves[{begin} + (i >> 1u)], 0xffff0000u >> shift);\n    \
-                     atomicOr(&arena_halves[{begin} + (i >> 1u)], half_bits(value) << shift);\n"
+                     atomicAnd(&{halves}[{begin} + (i >> 1u)], 0xffff0000u >> shift);\n    \
+                     atomicOr(&{halves}[{begin} + (i >> 1u)], half_bits(value) << shift);\n"
                 )
             };
             self.declare(&format!("fn write_{name}(i: u32, value: f32) {{\n{store}}}\n"));
@@ -192,11 +203,21 @@ impl<'a> Source<'a> {
         format!("{name}[{}", self.begin(place))
     }
 
-    /// `param_0`, the word of the arena where a buffer of halves begins.
-    fn halves(&mut self, place: Place) -> String {
-        assert!(matches!(place, Place::Arena(_)), "only the arena has numbers of 16 bits");
-        self.bindings.insert(HALVES);
-        self.begin(place)
+    /// The binding of halves that a place is in, and `param_0`, the word where the buffer begins.
+    fn halves(&mut self, place: Place) -> (&'static str, String) {
+        let binding = match place {
+            Place::Arena(_) => ARENA_HALVES,
+            Place::State(_) => STATE_HALVES,
+            Place::Step(_) | Place::Data(_) => unreachable!("kernels store nothing at {place:?}"),
+        };
+        self.bindings.insert(binding);
+        (halves_name(binding), self.begin(place))
+    }
+
+    /// The number `i` of 16 bits in a word.
+    fn half_of(&mut self, word: &str) -> String {
+        self.library(Library::Half);
+        format!("from_half(({word} >> ((i & 1u) * 16u)) & 0xffffu)")
     }
 
     /// The parameter that says where a buffer begins.
@@ -246,6 +267,11 @@ pub(super) fn declarations(text: &str) -> BTreeSet<String> {
     names
 }
 
+/// The name of a binding of numbers of 16 bits.
+fn halves_name(binding: u32) -> &'static str {
+    if binding == STATE_HALVES { "state_halves" } else { "arena_halves" }
+}
+
 /// The declarations of bindings.
 pub(super) fn binding_lines(bindings: &BTreeSet<u32>, native_halves: bool) -> Vec<String> {
     let mut lines = vec![format!("@group(0) @binding({PARAMS}) var<uniform> params: Params;\n")];
@@ -254,12 +280,12 @@ pub(super) fn binding_lines(bindings: &BTreeSet<u32>, native_halves: bool) -> Ve
             ARENA => "var<storage, read_write> arena".to_owned(),
             STATES => "var<storage, read_write> states".to_owned(),
             STEP => "var<storage, read> step_row".to_owned(),
-            HALVES => "var<storage, read_write> arena_halves".to_owned(),
+            ARENA_HALVES | STATE_HALVES => format!("var<storage, read_write> {}", halves_name(binding)),
             data => format!("var<storage, read> data_{}", data - DATA),
         };
         let element = match (binding, native_halves) {
-            (HALVES, true) => "f16",
-            (HALVES, false) => "atomic<u32>",
+            (ARENA_HALVES | STATE_HALVES, true) => "f16",
+            (ARENA_HALVES | STATE_HALVES, false) => "atomic<u32>",
             _ => "u32",
         };
         format!("@group(0) @binding({binding}) {declaration}: array<{element}>;\n")

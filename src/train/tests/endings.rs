@@ -93,7 +93,7 @@ fn weights_that_overflow_in_the_last_update_are_not_kept() {
     let outcome = case.train_into(1, Some(&path), Watch::default());
     assert_eq!(outcome.summary.status, Status::Diverged);
     let failure = outcome.summary.failure.unwrap();
-    let wanted = "the weights were not finite after step 1 (epoch 1): first `model.0.";
+    let wanted = "the weights were not finite after step 1 (epoch 1): first the weight `model.0.";
     assert!(failure.starts_with(wanted), "{failure}");
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
 }

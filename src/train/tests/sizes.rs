@@ -2,6 +2,7 @@
 
 use super::{Case, blobs, floats, pipeline, plane};
 use crate::backend::cpu;
+use crate::check::program::Precision;
 use crate::ir::DType;
 use crate::ir::graph::{Init, StateInfo, StateKind};
 use crate::lower::Mode;
@@ -124,5 +125,5 @@ fn all_that_a_device_holds_is_counted() {
     assert_eq!(memory.total(), parts.iter().sum::<u64>());
     let prepared = prepare(&case.program, crate::backend::gpu::FUSION);
     let scratch = prepared.plans.iter().map(|plan| (plan.arena_words + crate::backend::gpu::scratch_words(plan)) * 4);
-    assert_eq!(memory_on_gpu(&case.program, false).arena, scratch.max().unwrap() as u64);
+    assert_eq!(memory_on_gpu(&case.program, Precision::F32).arena, scratch.max().unwrap() as u64);
 }
