@@ -4,8 +4,8 @@
 
 (name (identifier) @constant.builtin
  (#any-of? @constant.builtin
-  "all" "auto" "bilinear" "classes" "cpu" "equal" "f32" "false" "first" "gpu" "kernel" "last" "measured" "mixed"
-  "nearest" "none" "random" "regression" "same" "stratified" "true"))
+  "all" "auto" "bilinear" "classes" "cpu" "equal" "f16_storage" "f32" "false" "first" "gpu" "kernel" "last"
+  "measured" "mixed" "nearest" "none" "random" "regression" "same" "stratified" "true"))
 
 (layer name: (identifier) @function)
 (call name: (identifier) @function)
