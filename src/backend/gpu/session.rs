@@ -282,9 +282,9 @@ impl GpuSession {
             let last = last.name.clone();
             self.submit(open, &last)?;
         }
-        for group in copied..groups.len() {
-            let last = self.plans[plan].dispatches.len().saturating_sub(1);
-            self.copy(plan, group, &groups[group], last)?;
+        let last = self.plans[plan].dispatches.len().saturating_sub(1);
+        for (group, states) in groups.iter().enumerate().skip(copied) {
+            self.copy(plan, group, states, last)?;
         }
         for group in given..groups.len() {
             if let Some((submission, work)) = self.copies[group].submission.take() {
