@@ -1,22 +1,27 @@
 //! Several devices that train together: replicas of the model, whose gradients are added up on the host.
 //!
 //! Each replica has a thread and a session of its own. The parts of an update are dealt out in turn, or by what each
-//! replica has taken for one so far ([`Dealing`]); when the weights are to be updated, every replica's sums of gradients are read, added up in a fixed order that does not depend on who was
-//! first, and given to all, which then apply them alike. Weights and optimizer states so stay equal without ever being
-//! compared.
+//! replica has taken for one so far ([`Dealing`]); when the weights are to be updated, every replica's sums of gradients
+//! come bucket by bucket, while the rest of its last part runs, are added up in a fixed order that does not depend on who
+//! was first, and are given to all, which then apply them alike. Weights and optimizer states so stay equal, which is
+//! looked at once, at the end.
 
+mod exchange;
+mod replica;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::Instant;
 
-use super::peers::Peers;
+use super::peers::{Occasion, Peers};
 use super::{BackendError, Session};
 use crate::ir::StateId;
 use crate::ir::graph::{StateKind, count};
-use crate::lower::{GUARD, Mode, gradient_state};
+use crate::lower::{GUARD, Mode};
 use crate::plan::Place;
 use crate::plan::prepare::Prepared;
+use exchange::{Exchanged, Rest, add, in_order, sum_with, together};
+use replica::{Command, DIGEST_WORDS, Piece, Replica, serve};
 
 /// Opens the session of a replica, on its thread.
 pub type Open = Box<dyn FnOnce() -> Result<Box<dyn Session>, BackendError> + Send>;
@@ -44,73 +49,33 @@ struct Steps {
     /// Words of a step's inputs, by plan.
     row_words: Vec<usize>,
     /// The states that are exchanged before an update.
-    exchanged: Exchanged,
+    exchanged: Arc<Exchanged>,
     /// Sums over samples, which are added up over the replicas.
     summed: Vec<StateId>,
     /// Those of them that the parts of an update add to, and their words.
     summed_in_training: Vec<StateId>,
     sum_words: Vec<usize>,
-    guard: Option<StateId>,
 }
 
-/// The states that are exchanged, in their order in [`Collected`].
-#[derive(Clone)]
-struct Exchanged {
-    /// Sums of gradients: added up.
-    gradients: Vec<(StateId, usize)>,
-    /// Running statistics: averaged.
-    statistics: Vec<(StateId, usize)>,
-}
-
-/// What a replica has after its part of an update.
-struct Collected {
-    numbers: Vec<f32>,
-    guard: u32,
-    /// Seconds from the first part to here.
-    seconds: f64,
-}
-
-enum Command {
-    Write(StateId, Arc<Vec<u32>>),
-    Read(StateId, Sender<Result<Vec<u32>, BackendError>>),
-    Run(usize, Vec<u32>),
-    /// Sends what is exchanged, and with `reset` begins anew: gradients from zero, statistics from these.
-    Collect {
-        reset: Option<Arc<Vec<f32>>>,
-        to: Sender<Result<Collected, BackendError>>,
-    },
-    /// Takes what the replicas have together, and updates the weights.
-    Apply {
-        together: Arc<Collected>,
-        plan: usize,
-        row: Vec<u32>,
-    },
-    Wait(Sender<Result<(), BackendError>>),
-}
-
-/// A replica from outside.
-struct Replica {
-    name: String,
-    scratch_bytes: u64,
-    commands: Option<Sender<Command>>,
-    thread: Option<JoinHandle<()>>,
-    /// Parts of the present update that it has.
-    parts: usize,
-    /// Seconds that it takes for one, once it is known.
-    seconds_of_part: Option<f64>,
+/// The last part that a replica has, or one of the parts that are added up by themselves.
+struct Term {
+    replica: usize,
+    pieces: Receiver<Result<Piece, BackendError>>,
 }
 
 /// The session of several devices.
 pub struct Gang {
     replicas: Vec<Replica>,
+    /// The devices of all processes.
+    names: Vec<String>,
     steps: Steps,
     dealing: Dealing,
     /// Updates so far.
     updates: u64,
     /// Parts of the present update that have been dealt out.
     parts: usize,
-    /// What the parts have sent or will send, in their order.
-    pending: Vec<Receiver<Result<Collected, BackendError>>>,
+    /// What the parts of the present update send, in their order, if each is collected by itself.
+    pending: Vec<Term>,
     /// Running statistics from which every part begins, if each is collected by itself.
     base: Arc<Vec<f32>>,
     /// Other processes that train along.
@@ -119,6 +84,8 @@ pub struct Gang {
     of_rank: Vec<usize>,
     /// Sums over the samples of the training, of each process, as they were at the last update.
     known: Vec<Vec<f32>>,
+    /// An update has failed.
+    failed: bool,
 }
 
 /// Opens all replicas of this process at once. `peers` are the other processes, all of which must train the same: what `identity` says.
@@ -136,7 +103,8 @@ pub fn open(
         None => vec![replicas.len()],
         Some(peers) => {
             let identity = identity.chars().map(u32::from);
-            let all = peers.gather(&std::iter::once(replicas.len() as u32).chain(identity).collect::<Vec<_>>())?;
+            let all = peers
+                .gather(Occasion::Other, &std::iter::once(replicas.len() as u32).chain(identity).collect::<Vec<_>>())?;
             if let Some(rank) = all.iter().position(|other| other.get(1..) != all[0].get(1..)) {
                 let reason = "its pipeline, or the data that it reads, is not that of rank 0".to_owned();
                 return Err(BackendError::Peer { rank, reason });
@@ -149,13 +117,12 @@ pub fn open(
     for open in replicas {
         let (commands, receiver) = channel();
         let (opened, ready) = channel();
-        let exchanged = steps.exchanged.clone();
-        let guard = steps.guard;
+        let exchanged = Arc::clone(&steps.exchanged);
         let thread = std::thread::spawn(move || match open() {
             Ok(session) => {
                 // Nobody listens any more only if another replica could not be opened.
-                drop(opened.send(Ok((session.device(), session.scratch_bytes()))));
-                serve(session, &receiver, &exchanged, guard);
+                drop(opened.send(Ok((session.device(), session.kind(), session.scratch_bytes()))));
+                serve(session, &receiver, &exchanged);
             }
             Err(error) => drop(opened.send(Err(error))),
         });
@@ -163,21 +130,31 @@ pub fn open(
     }
     let mut gang = Gang {
         replicas: Vec::new(),
+        names: Vec::new(),
         dealing,
         updates: 0,
         parts: 0,
         pending: Vec::new(),
-        base: Arc::new(vec![0.0; steps.exchanged.statistics.iter().map(|(_, words)| words).sum()]),
+        base: Arc::new(vec![0.0; steps.exchanged.statistics_words()]),
         peers,
         known: vec![vec![0.0; steps.sum_words.iter().sum()]; of_rank.len()],
         of_rank,
         steps,
+        failed: false,
     };
     for (commands, thread, ready) in opening {
         let opened = ready.recv().unwrap_or_else(|_| Err(panicked("a replica")));
-        let (name, scratch_bytes) = opened?;
+        let (name, kind, scratch_bytes) = opened?;
         let (commands, thread) = (Some(commands), Some(thread));
-        gang.replicas.push(Replica { name, scratch_bytes, commands, thread, parts: 0, seconds_of_part: None });
+        let (parts, latest, seconds_of_part) = (0, None, None);
+        gang.names.push(name.clone());
+        gang.replicas.push(Replica { name, kind, scratch_bytes, commands, thread, parts, latest, seconds_of_part });
+    }
+    if let Some(peers) = &mut gang.peers {
+        let own: Vec<u32> = gang.names.join("\n").chars().map(u32::from).collect();
+        let all = peers.gather(Occasion::Other, &own)?;
+        let text = |letters: &Vec<u32>| letters.iter().filter_map(|&letter| char::from_u32(letter)).collect::<String>();
+        gang.names = all.iter().flat_map(|own| text(own).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     }
     Ok(Box::new(gang))
 }
@@ -190,8 +167,6 @@ impl Steps {
     fn new(prepared: &Prepared) -> Steps {
         let states = &prepared.states;
         let words = |id: StateId| (id, count(&states.info(id).shape));
-        let weights = states.infos().iter().filter(|info| info.kind == StateKind::Weight);
-        let gradients = weights.filter_map(|info| states.find(&gradient_state(&info.name))).map(words).collect();
         let sets = |mode: Mode, id: StateId| {
             let plans =
                 prepared.steps.iter().filter(|step| step.spec.mode == mode).map(|step| &prepared.plans[step.plan]);
@@ -202,6 +177,8 @@ impl Steps {
         let is = |id: StateId, kind| states.info(id).kind == kind;
         let statistics =
             ids().filter(|&id| is(id, StateKind::Buffer) && sets(Mode::Accumulate, id)).map(words).collect();
+        let part = prepared.steps.iter().find(|step| step.spec.mode == Mode::Accumulate);
+        let exchanged = Exchanged::new(states, part.map(|step| &prepared.plans[step.plan]), statistics);
         let guard = states.find(GUARD);
         let summed: Vec<StateId> = ids().filter(|&id| is(id, StateKind::Metric) && Some(id) != guard).collect();
         let summed_in_training: Vec<StateId> =
@@ -209,102 +186,12 @@ impl Steps {
         Steps {
             modes: prepared.steps.iter().map(|step| step.spec.mode).collect(),
             row_words: prepared.plans.iter().map(|plan| plan.step.words).collect(),
-            exchanged: Exchanged { gradients, statistics },
+            exchanged: Arc::new(exchanged),
             sum_words: summed_in_training.iter().map(|&id| words(id).1).collect(),
             summed_in_training,
             summed,
-            guard,
         }
     }
-}
-
-/// Does what is commanded until nobody commands any more. After a failure, only the failure is told.
-fn serve(mut session: Box<dyn Session>, commands: &Receiver<Command>, exchanged: &Exchanged, guard: Option<StateId>) {
-    let mut failure: Option<BackendError> = None;
-    // When the first part of the present update began.
-    let mut began: Option<Instant> = None;
-    let fail = |result: Result<(), BackendError>, failure: &mut Option<BackendError>| {
-        if let (Err(error), None) = (result, &failure) {
-            *failure = Some(error);
-        }
-    };
-    while let Ok(command) = commands.recv() {
-        // Those who wait for an answer and have gone away have failed themselves.
-        match (command, failure.clone()) {
-            (Command::Read(_, to), Some(error)) => drop(to.send(Err(error))),
-            (Command::Collect { to, .. }, Some(error)) => drop(to.send(Err(error))),
-            (Command::Wait(to), Some(error)) => drop(to.send(Err(error))),
-            (Command::Write(..) | Command::Run(..) | Command::Apply { .. }, Some(_)) => {}
-            (Command::Write(id, words), None) => fail(session.write_state(id, &words), &mut failure),
-            (Command::Run(plan, rows), None) => {
-                began.get_or_insert_with(Instant::now);
-                fail(session.run(plan, &rows), &mut failure);
-            }
-            (Command::Read(id, to), None) => drop(to.send(session.read_state(id))),
-            (Command::Wait(to), None) => drop(to.send(session.wait())),
-            (Command::Collect { reset, to }, None) => {
-                let collected = collect(session.as_mut(), exchanged, guard, began.take());
-                if let Some(base) = reset {
-                    fail(begin_anew(session.as_mut(), exchanged, &base), &mut failure);
-                }
-                drop(to.send(collected));
-            }
-            (Command::Apply { together, plan, row }, None) => {
-                began = None;
-                fail(apply(session.as_mut(), exchanged, guard, &together, plan, &row), &mut failure);
-            }
-        }
-    }
-}
-
-fn collect(
-    session: &mut dyn Session,
-    exchanged: &Exchanged,
-    guard: Option<StateId>,
-    began: Option<Instant>,
-) -> Result<Collected, BackendError> {
-    let exchanged = exchanged.gradients.iter().chain(&exchanged.statistics).map(|(id, _)| *id);
-    let mut words = session.read_states(&exchanged.chain(guard).collect::<Vec<_>>())?;
-    let guard = if guard.is_some() { words.pop().unwrap_or(0) } else { 0 };
-    let numbers = bytemuck::cast_vec(words);
-    let seconds = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
-    Ok(Collected { numbers, guard, seconds })
-}
-
-fn begin_anew(session: &mut dyn Session, exchanged: &Exchanged, statistics: &[f32]) -> Result<(), BackendError> {
-    for &(id, words) in &exchanged.gradients {
-        session.write_state(id, &vec![0; words])?;
-    }
-    write_floats(session, &exchanged.statistics, statistics)
-}
-
-fn write_floats(
-    session: &mut dyn Session,
-    states: &[(StateId, usize)],
-    mut numbers: &[f32],
-) -> Result<(), BackendError> {
-    for &(id, words) in states {
-        let (own, rest) = numbers.split_at(words);
-        session.write_state(id, bytemuck::cast_slice(own))?;
-        numbers = rest;
-    }
-    Ok(())
-}
-
-fn apply(
-    session: &mut dyn Session,
-    exchanged: &Exchanged,
-    guard: Option<StateId>,
-    together: &Collected,
-    plan: usize,
-    row: &[u32],
-) -> Result<(), BackendError> {
-    let states = [&exchanged.gradients[..], &exchanged.statistics].concat();
-    write_floats(session, &states, &together.numbers)?;
-    if let Some(id) = guard {
-        session.write_state(id, &[together.guard])?;
-    }
-    session.run(plan, row)
 }
 
 impl Gang {
@@ -350,12 +237,34 @@ impl Gang {
         }
         let replica = self.done_first().unwrap_or(in_turn);
         self.replicas[replica].parts += 1;
-        self.command(replica, Command::Run(plan, row.to_vec()))?;
+        let step = (plan, row.to_vec());
         if self.dealing == Dealing::ByNumber {
-            let (to, collected) = channel();
-            let reset = Some(Arc::clone(&self.base));
-            self.command(replica, Command::Collect { reset, to })?;
-            self.pending.push(collected);
+            let term = self.collect(replica, Some(step), Some(Arc::clone(&self.base)))?;
+            self.pending.push(term);
+        } else if let Some((plan, row)) = self.replicas[replica].latest.replace(step) {
+            self.command(replica, Command::Run(plan, row))?;
+        }
+        Ok(())
+    }
+
+    /// Lets a replica send what is exchanged.
+    fn collect(
+        &self,
+        replica: usize,
+        last: Option<replica::Step>,
+        reset: Option<Arc<Vec<f32>>>,
+    ) -> Result<Term, BackendError> {
+        let (to, pieces) = channel();
+        self.command(replica, Command::Collect { last, reset, to })?;
+        Ok(Term { replica, pieces })
+    }
+
+    /// Gives the replicas the parts that were kept back, as parts that others follow.
+    fn release(&mut self) -> Result<(), BackendError> {
+        for replica in 0..self.replicas.len() {
+            if let Some((plan, row)) = self.replicas[replica].latest.take() {
+                self.command(replica, Command::Run(plan, row))?;
+            }
         }
         Ok(())
     }
@@ -379,119 +288,117 @@ impl Gang {
         }
     }
 
-    /// What the parts of this process have left, each by itself or each replica's together.
-    fn collect(&mut self) -> Result<Vec<Collected>, BackendError> {
-        if self.dealing != Dealing::ByNumber {
-            // A small batch may not have had a part for everyone.
-            for replica in (0..self.replicas.len()).filter(|&replica| self.replicas[replica].parts > 0) {
-                let (to, collected) = channel();
-                self.command(replica, Command::Collect { reset: None, to })?;
-                self.pending.push(collected);
-            }
+    /// What the parts of this process send, each by itself or each replica's together.
+    fn terms(&mut self) -> Result<Vec<Term>, BackendError> {
+        if self.dealing == Dealing::ByNumber {
+            return Ok(std::mem::take(&mut self.pending));
         }
-        let answers = std::mem::take(&mut self.pending);
-        let answers = answers.into_iter().map(|answer| answer.recv().unwrap_or_else(|_| Err(panicked("a replica"))));
-        let collected: Vec<Collected> = answers.collect::<Result<_, _>>()?;
+        // A small batch may not have had a part for everyone.
+        let busy = (0..self.replicas.len()).filter(|&replica| self.replicas[replica].parts > 0);
+        let busy: Vec<usize> = busy.collect();
+        let lasts: Vec<_> = busy.iter().map(|&replica| self.replicas[replica].latest.take()).collect();
+        busy.into_iter().zip(lasts).map(|(replica, last)| self.collect(replica, last, None)).collect()
+    }
+
+    /// The next that a part sends.
+    fn piece(&self, term: &Term) -> Result<Piece, BackendError> {
+        term.pieces.recv().unwrap_or_else(|_| Err(panicked(&self.replicas[term.replica].name)))
+    }
+
+    /// What a part sends last.
+    fn rest(&mut self, term: &Term) -> Result<Rest, BackendError> {
+        let piece = self.piece(term)?;
         if self.dealing == Dealing::Measured {
-            let busy: Vec<usize> = (0..self.replicas.len()).filter(|&index| self.replicas[index].parts > 0).collect();
-            busy.into_iter().zip(&collected).for_each(|(replica, own)| self.learn(replica, own.seconds));
+            self.learn(term.replica, piece.seconds);
         }
-        Ok(collected)
+        Ok(self.steps.exchanged.rest(piece.words))
+    }
+
+    /// Gives all replicas the sums of a bucket.
+    fn take(&self, bucket: usize, sums: Vec<f32>) -> Result<(), BackendError> {
+        let sums = Arc::new(sums);
+        (0..self.replicas.len()).try_for_each(|replica| self.command(replica, Command::Take(bucket, Arc::clone(&sums))))
     }
 
     /// Adds up what the parts have left, and lets all replicas update their weights.
     fn apply(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
-        let own = self.collect();
+        #[cfg(feature = "faults")]
+        super::faults::in_an_update()?;
+        let terms = self.terms()?;
         let all = match self.peers.take() {
-            None => own?,
+            None => self.add_up(&terms)?,
             Some(mut peers) => {
-                let exchanged = self.exchange(peers.as_mut(), own);
+                let all = self.add_up_with(peers.as_mut(), &terms);
                 self.peers = Some(peers);
-                exchanged?
+                all?
             }
         };
         self.parts = 0;
         self.updates += 1;
         self.replicas.iter_mut().for_each(|replica| replica.parts = 0);
-        let terms = all.len();
-        let sum = all.into_iter().reduce(|mut sum, own| {
-            sum.numbers.iter_mut().zip(&own.numbers).for_each(|(sum, own)| *sum += own);
-            sum.guard = first_of(sum.guard, own.guard);
-            sum
-        });
-        let Some(mut together) = sum else { return Ok(()) };
-        let gradients: usize = self.steps.exchanged.gradients.iter().map(|(_, words)| words).sum();
-        let statistics = &mut together.numbers[gradients..];
-        statistics.iter_mut().for_each(|sum| *sum /= terms as f32);
+        let Some(rest) = together(all) else { return Ok(()) };
         if self.dealing == Dealing::ByNumber {
-            self.base = Arc::new(statistics.to_vec());
+            self.base = Arc::new(rest.statistics.clone());
         }
-        let together = Arc::new(together);
+        let rest = Arc::new(rest);
         for replica in 0..self.replicas.len() {
-            let together = Arc::clone(&together);
-            self.command(replica, Command::Apply { together, plan, row: row.to_vec() })?;
+            self.command(replica, Command::Apply { rest: Arc::clone(&rest), step: (plan, row.to_vec()) })?;
         }
         Ok(())
     }
 
-    /// What the parts of all processes have left, in the order of the parts or of the replicas; with it go the sums over
-    /// samples. A process that has failed says so instead, and all end.
-    fn exchange(
-        &mut self,
-        peers: &mut dyn Peers,
-        own: Result<Vec<Collected>, BackendError>,
-    ) -> Result<Vec<Collected>, BackendError> {
-        let sums = own.and_then(|own| Ok((own, self.own_sums()?)));
-        let mut message: Vec<u32> = Vec::new();
-        match &sums {
-            Ok((own, sums)) => {
-                message.extend([0, own.len() as u32]);
-                for collected in own {
-                    message.push(collected.guard);
-                    message.extend(collected.numbers.iter().map(|number| number.to_bits()));
+    /// Adds up the gradients of all parts, one after the other, and gives away each bucket when the last has it; gives
+    /// what else the parts have.
+    fn add_up(&mut self, terms: &[Term]) -> Result<Vec<Rest>, BackendError> {
+        let buckets = self.steps.exchanged.buckets.len();
+        let mut sums: Vec<Vec<f32>> = Vec::with_capacity(buckets);
+        let mut all = Vec::with_capacity(terms.len());
+        for (index, term) in terms.iter().enumerate() {
+            for bucket in 0..buckets {
+                let own = bytemuck::cast_vec(self.piece(term)?.words);
+                match sums.get_mut(bucket) {
+                    Some(sum) => add(sum, &own),
+                    None => sums.push(own),
                 }
-                message.extend(sums.iter().map(|number| number.to_bits()));
+                if index + 1 == terms.len() {
+                    self.take(bucket, std::mem::take(&mut sums[bucket]))?;
+                }
             }
-            Err(error) => {
-                message.push(1);
-                message.extend(error.to_string().chars().map(u32::from));
-            }
+            all.push(self.rest(term)?);
         }
-        let standing = peers.standing();
-        let all = peers.gather(&message)?;
-        sums?;
-        let words = |states: &[(StateId, usize)]| states.iter().map(|(_, words)| words).sum::<usize>();
-        let each = words(&self.steps.exchanged.gradients) + words(&self.steps.exchanged.statistics);
-        let mut found: Vec<Vec<Collected>> = Vec::new();
-        for (rank, message) in all.iter().enumerate() {
+        Ok(all)
+    }
+
+    /// As [`Gang::add_up`], over the parts of all processes, in the order of the parts or of the replicas; with it go the
+    /// sums over samples.
+    fn add_up_with(&mut self, peers: &mut dyn Peers, terms: &[Term]) -> Result<Vec<Rest>, BackendError> {
+        let by_number = self.dealing == Dealing::ByNumber;
+        let dealt = by_number.then(|| (0..self.parts).map(|part| self.owner(part).0).collect::<Vec<_>>());
+        let exchanged = Arc::clone(&self.steps.exchanged);
+        for (index, bucket) in exchanged.buckets.iter().enumerate() {
+            let own: Vec<Vec<u32>> =
+                terms.iter().map(|term| Ok(self.piece(term)?.words)).collect::<Result<_, BackendError>>()?;
+            let sums = sum_with(peers, &own, bucket.words, self.parts, dealt.as_deref())?;
+            self.take(index, sums)?;
+        }
+        let mut message = vec![terms.len() as u32];
+        for term in terms {
+            let rest = self.rest(term)?;
+            message.push(rest.guard);
+            message.extend(rest.statistics.iter().map(|number| number.to_bits()));
+        }
+        message.extend(self.own_sums()?.iter().map(|number| number.to_bits()));
+        let each = 1 + exchanged.statistics_words();
+        let mut found: Vec<Vec<Rest>> = Vec::new();
+        for (rank, message) in peers.gather(Occasion::Update, &message)?.iter().enumerate() {
             let malformed = || BackendError::Peer { rank, reason: "it trains something else".to_owned() };
-            let (Some(&status), Some(rest)) = (message.first(), message.get(1..)) else { return Err(malformed()) };
-            if status != 0 {
-                let reason = rest.iter().filter_map(|&letter| char::from_u32(letter)).collect();
-                return Err(BackendError::Peer { rank, reason });
-            }
-            let (Some(&count), Some(rest)) = (rest.first(), rest.get(1..)) else { return Err(malformed()) };
-            let length = count as usize * (1 + each);
-            let (Some(terms), Some(sums)) = (rest.get(..length), rest.get(length..)) else { return Err(malformed()) };
-            let term = |words: &[u32]| Collected {
-                seconds: 0.0,
-                guard: words[0],
-                numbers: words[1..].iter().map(|&word| f32::from_bits(word)).collect(),
-            };
-            found.push(terms.chunks(1 + each).map(term).collect());
-            self.known[rank] = sums.iter().map(|&word| f32::from_bits(word)).collect();
+            let (&count, rest) = message.split_first().ok_or_else(malformed)?;
+            let (all, sums) = rest.split_at_checked(count as usize * each).ok_or_else(malformed)?;
+            let floats = |words: &[u32]| words.iter().map(|&word| f32::from_bits(word)).collect::<Vec<f32>>();
+            found.push(all.chunks(each).map(|own| Rest { guard: own[0], statistics: floats(&own[1..]) }).collect());
+            self.known[rank] = floats(sums);
         }
-        if self.dealing != Dealing::ByNumber {
-            return Ok(found.into_iter().flatten().collect());
-        }
-        let mut queues: Vec<_> = found.into_iter().map(Vec::into_iter).collect();
-        let in_order = (0..self.parts).map(|part| {
-            let rank = self.owner(part).0;
-            let missing = BackendError::Peer { rank, reason: "it has lost a part of the batch".to_owned() };
-            queues[rank].next().ok_or(missing)
-        });
-        debug_assert!(standing.size == self.of_rank.len());
-        in_order.collect()
+        in_order(found, dealt.as_deref())
     }
 
     /// The sums over the training samples of this process, all after each other.
@@ -524,20 +431,61 @@ impl Gang {
     fn is_statistic(&self, id: StateId) -> bool {
         self.steps.exchanged.statistics.iter().any(|(other, _)| *other == id)
     }
+
+    /// The digests of some states on all replicas of this process, each behind the kind of its device, as a message.
+    fn digests(&self, ids: &[StateId]) -> Result<Vec<u32>, BackendError> {
+        let ids = Arc::new(ids.to_vec());
+        let mut answers = Vec::new();
+        for replica in 0..self.replicas.len() {
+            let (to, answer) = channel();
+            self.command(replica, Command::Digest(Arc::clone(&ids), to))?;
+            answers.push(answer);
+        }
+        let mut message = Vec::new();
+        for (replica, answer) in self.replicas.iter().zip(answers) {
+            let digest = answer.recv().unwrap_or_else(|_| Err(panicked(&replica.name)))?;
+            message.push(replica.kind.chars().count() as u32);
+            message.extend(replica.kind.chars().map(u32::from));
+            message.extend(digest);
+        }
+        Ok(message)
+    }
 }
 
-/// The earlier of two steps that ended the training; 0 is none.
-fn first_of(a: u32, b: u32) -> u32 {
-    if a == 0 || b == 0 { a.max(b) } else { a.min(b) }
+/// Looks for a replica whose digest is not that of the first of its kind.
+fn compare_digests(all: &[Vec<u32>]) -> Result<(), BackendError> {
+    let mut known: HashMap<&[u32], (usize, &[u32])> = HashMap::new();
+    for (rank, message) in all.iter().enumerate() {
+        let mut left = &message[..];
+        while let Some((&letters, rest)) = left.split_first() {
+            let malformed = || BackendError::Peer { rank, reason: "it trains something else".to_owned() };
+            let (kind, rest) = rest.split_at_checked(letters as usize).ok_or_else(malformed)?;
+            let (digest, rest) = rest.split_at_checked(DIGEST_WORDS).ok_or_else(malformed)?;
+            left = rest;
+            let &mut (first, wanted) = known.entry(kind).or_insert((rank, digest));
+            if digest != wanted {
+                let kind: String = kind.iter().filter_map(|&letter| char::from_u32(letter)).collect();
+                let advice =
+                    "at the end of the training, as they have to be; test its memory, and `nnoptc devices --check`";
+                if first == rank {
+                    let reason = format!("the weights of two of its replicas are not equal {advice}");
+                    return Err(BackendError::Failed { device: kind, reason });
+                }
+                let reason = format!("its weights on `{kind}` are not those of rank {first} {advice}");
+                return Err(BackendError::Peer { rank, reason });
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Session for Gang {
     fn device(&self) -> String {
         let mut names: Vec<(&str, usize)> = Vec::new();
-        for replica in &self.replicas {
-            match names.iter_mut().find(|(name, _)| *name == replica.name) {
+        for name in &self.names {
+            match names.iter_mut().find(|(other, _)| other == name) {
                 Some((_, times)) => *times += 1,
-                None => names.push((&replica.name, 1)),
+                None => names.push((name, 1)),
             }
         }
         let each = names
@@ -547,6 +495,7 @@ impl Session for Gang {
     }
 
     fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
+        self.release()?;
         let shared = Arc::new(words.to_vec());
         for replica in 0..self.replicas.len() {
             self.command(replica, Command::Write(id, Arc::clone(&shared)))?;
@@ -569,6 +518,7 @@ impl Session for Gang {
     }
 
     fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError> {
+        self.release()?;
         if !self.steps.summed.contains(&id) {
             return self.ask(0, |to| Command::Read(id, to));
         }
@@ -588,12 +538,20 @@ impl Session for Gang {
         let words = self.steps.row_words[plan];
         match self.steps.modes[plan] {
             Mode::Accumulate => rows.chunks(words).try_for_each(|row| self.run_part(plan, row)),
-            Mode::Apply => rows.chunks(words).try_for_each(|row| self.apply(plan, row)),
-            Mode::Update | Mode::Evaluate | Mode::Predict => self.command(0, Command::Run(plan, rows.to_vec())),
+            Mode::Apply => {
+                let result = rows.chunks(words).try_for_each(|row| self.apply(plan, row));
+                self.failed |= result.is_err();
+                result
+            }
+            Mode::Update | Mode::Evaluate | Mode::Predict => {
+                self.release()?;
+                self.command(0, Command::Run(plan, rows.to_vec()))
+            }
         }
     }
 
     fn wait(&mut self) -> Result<(), BackendError> {
+        self.release()?;
         (0..self.replicas.len()).try_for_each(|replica| self.ask(replica, Command::Wait))
     }
 
@@ -601,9 +559,18 @@ impl Session for Gang {
         let Some(peers) = &mut self.peers else { return Ok(numbers) };
         let words: Vec<u32> =
             numbers.iter().flat_map(|number| [number.to_bits() as u32, (number.to_bits() >> 32) as u32]).collect();
-        let all = peers.gather(&words)?;
+        let all = peers.gather(Occasion::Other, &words)?;
         let number = |pair: &[u32]| f64::from_bits(u64::from(pair[0]) | u64::from(pair[1]) << 32);
         Ok(all[0].chunks_exact(2).map(number).collect())
+    }
+
+    fn compare(&mut self, ids: &[StateId]) -> Result<(), BackendError> {
+        self.release()?;
+        let own = self.digests(ids)?;
+        match &mut self.peers {
+            None => compare_digests(&[own]),
+            Some(peers) => compare_digests(&peers.gather(Occasion::Other, &own)?),
+        }
     }
 
     fn scratch_bytes(&self) -> u64 {
@@ -615,6 +582,10 @@ impl Drop for Gang {
     fn drop(&mut self) {
         for replica in &mut self.replicas {
             replica.commands = None;
+        }
+        if self.failed && self.peers.is_some() {
+            // The process is to end, and has to say so before a replica has finished what it does.
+            return;
         }
         for replica in &mut self.replicas {
             if let Some(thread) = replica.thread.take() {

@@ -1,6 +1,8 @@
 //! Executors of plans: the native CPU executor and WGSL through wgpu.
 
 pub mod cpu;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod gang;
 pub mod gpu;
 pub mod peers;
@@ -105,12 +107,45 @@ pub trait Session {
     /// [`crate::plan::StepLayout::words`]; a plan without inputs runs once. May return before the work is done; errors then come with a later call.
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError>;
 
+    /// Runs a plan for one row, and gives the words of groups of states, in their order. Where the executor can, a group is
+    /// given when the last kernel that writes one of its states is done, while the others run.
+    ///
+    /// # Errors
+    /// When the device fails; some groups may have been given.
+    fn run_and_give(
+        &mut self,
+        plan: usize,
+        row: &[u32],
+        groups: &[Vec<StateId>],
+        give: &mut dyn FnMut(Vec<u32>),
+    ) -> Result<(), BackendError> {
+        self.run(plan, row)?;
+        for group in groups {
+            give(self.read_states(group)?);
+        }
+        Ok(())
+    }
+
     /// Waits until all work is done.
     fn wait(&mut self) -> Result<(), BackendError>;
 
     /// The same numbers for all processes that train together: those of the first. All must call it.
     fn agree(&mut self, numbers: Vec<f64>) -> Result<Vec<f64>, BackendError> {
         Ok(numbers)
+    }
+
+    /// Whether these states are equal, to the bit, on all replicas whose devices are of one [`Session::kind`], in all
+    /// processes. All must call it.
+    ///
+    /// # Errors
+    /// When they are not, or a device or a process fails.
+    fn compare(&mut self, _ids: &[StateId]) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    /// What decides the bits of results: devices of one kind compute the same ones.
+    fn kind(&self) -> String {
+        self.device()
     }
 
     /// Opens the device again after it was lost; all states must then be written anew. False if it cannot be.

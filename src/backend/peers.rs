@@ -1,8 +1,12 @@
 //! Processes that train together, one on each machine or each GPU, started by MPI.
 //!
 //! Built with the feature `mpi`, a process that `mpirun` (or `srun`) has started finds its peers here; every other one is
-//! alone. What the peers say to each other is one exchange an update and one an epoch, both at points that follow from
-//! the pipeline alone, never from time, so that nobody waits for an exchange that another does not make.
+//! alone. The peers talk to each other in every update and at the end of every epoch, at points that follow from the
+//! pipeline alone, never from time, so that nobody waits for an exchange that another does not make. A process that fails
+//! says so at the exchange that the others come to next.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::BackendError;
 
@@ -24,16 +28,98 @@ impl Standing {
     pub const ALONE: Standing = Standing { rank: 0, size: 1, local_rank: 0, local_size: 1 };
 }
 
-/// The connection to the peers.
+/// Why processes talk to each other, which says how long it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// In the middle of an update.
+    Exchange,
+    /// At the end of an update.
+    Update,
+    /// Before the first update, or at the end of an epoch.
+    Other,
+}
+
+/// The connection to the peers. All processes must call the same functions in the same order.
 pub trait Peers {
     /// Where this process stands.
     fn standing(&self) -> Standing;
 
-    /// What every process gives, by rank; all must call it.
+    /// What every process gives, by rank.
     ///
     /// # Errors
-    /// When a peer does not answer.
-    fn gather(&mut self, mine: &[u32]) -> Result<Vec<Vec<u32>>, BackendError>;
+    /// When a peer has failed, or does something else.
+    fn gather(&mut self, occasion: Occasion, mine: &[u32]) -> Result<Vec<Vec<u32>>, BackendError>;
+
+    /// Gives every process its [`share`] of these parts, which have so many words each, and gets what all have for this
+    /// one: by rank and part.
+    ///
+    /// # Errors
+    /// When a peer has failed, or does something else.
+    fn scatter(&mut self, words: usize, mine: &[&[u32]]) -> Result<Vec<Vec<Vec<u32>>>, BackendError>;
+}
+
+/// Which of so many words fall to a process.
+pub fn share(words: usize, rank: usize, size: usize) -> Range<usize> {
+    let each = words.div_ceil(size.max(1));
+    (rank * each).min(words)..((rank + 1) * each).min(words)
+}
+
+/// How long a peer may take to an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// What was asked for.
+    given: Option<Duration>,
+    /// The longest update so far.
+    longest: Option<Duration>,
+    /// When the present one began.
+    began: Instant,
+    /// Whether an update was the last thing that all did together.
+    after_update: bool,
+}
+
+impl Patience {
+    /// Where nothing is known yet: compiling kernels on a slow machine takes minutes, and so may writing a checkpoint.
+    pub const MOST: Duration = Duration::from_secs(600);
+    /// The least: a device that hangs has a minute to be named.
+    pub const LEAST: Duration = Duration::from_secs(75);
+    /// Times the longest update.
+    const TIMES: u32 = 20;
+
+    /// The time that was asked for, or what follows from the updates.
+    pub fn new(given: Option<Duration>) -> Patience {
+        Patience { given, longest: None, began: Instant::now(), after_update: false }
+    }
+
+    /// How long a peer may take now.
+    pub fn now(&self) -> Duration {
+        match (self.given, self.longest, self.after_update) {
+            (Some(given), ..) => given,
+            (None, Some(longest), true) => {
+                longest.saturating_mul(Patience::TIMES).clamp(Patience::LEAST, Patience::MOST)
+            }
+            _ => Patience::MOST,
+        }
+    }
+
+    /// Learns from an exchange that was over then.
+    pub fn over(&mut self, occasion: Occasion, at: Instant) {
+        if occasion == Occasion::Exchange {
+            return;
+        }
+        self.after_update = occasion == Occasion::Update;
+        if self.after_update {
+            let took = at.saturating_duration_since(self.began);
+            self.longest = Some(self.longest.map_or(took, |longest| longest.max(took)));
+        }
+        self.began = at;
+    }
+}
+
+/// Which words of messages of these lengths go in each round, if none of them may have more than `most` in one.
+pub fn rounds(lengths: &[usize], most: usize) -> impl Iterator<Item = Vec<Range<usize>>> + '_ {
+    let count = lengths.iter().max().map_or(0, |longest| longest.div_ceil(most));
+    let part = move |round: usize, length: usize| (round * most).min(length)..((round + 1) * most).min(length);
+    (0..count).map(move |round| lengths.iter().map(|&length| part(round, length)).collect())
 }
 
 /// What a launcher says about the number of processes that it has started, whether or not this program can talk to them.
@@ -44,21 +130,29 @@ pub fn launched() -> usize {
 }
 
 #[cfg(feature = "mpi")]
-pub use with_mpi::{Guard, connect, join, standing};
+mod world;
+
+#[cfg(feature = "mpi")]
+pub use world::{Guard, connect, join, standing};
 
 #[cfg(not(feature = "mpi"))]
-pub use without_mpi::{Guard, connect, join, standing};
+pub use alone::{Guard, connect, join, standing};
 
 #[cfg(not(feature = "mpi"))]
-mod without_mpi {
+mod alone {
     use super::{Peers, Standing, launched};
 
     /// Ends the connection when the process does.
     pub struct Guard;
 
     impl Guard {
+        /// Says to the peers that this process has failed; whether all of them know.
+        pub fn tell(&self, _code: u8, _reason: &str) -> bool {
+            false
+        }
+
         /// Ends the peers as well, where this process has failed.
-        pub fn leave(self, _code: i32) {}
+        pub fn leave(self, _code: u8) {}
     }
 
     /// Joins the peers.
@@ -83,129 +177,51 @@ mod without_mpi {
     }
 }
 
-#[cfg(feature = "mpi")]
-mod with_mpi {
-    use std::sync::OnceLock;
-    use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-    use std::time::Duration;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    use mpi::Threading;
-    use mpi::datatype::PartitionMut;
-    use mpi::environment::Universe;
-    use mpi::topology::SimpleCommunicator;
-    use mpi::traits::{Communicator, CommunicatorCollectives};
-
-    use super::{BackendError, Peers, Standing, launched};
-
-    static STANDING: OnceLock<Standing> = OnceLock::new();
-
-    /// How long a peer may take to an exchange: compiling kernels on a slow machine takes minutes.
-    const PATIENCE: Duration = Duration::from_secs(600);
-
-    /// Ends the connection when the process does.
-    pub struct Guard(Option<Universe>);
-
-    impl Guard {
-        /// Ends the peers as well, where this process has failed: they would wait for it.
-        pub fn leave(self, code: i32) {
-            if let Some(universe) = &self.0
-                && code != 0
-                && universe.world().size() > 1
-            {
-                universe.world().abort(code);
-            }
+    #[test]
+    fn shares_are_all_words_in_their_order() {
+        for (words, size) in [(10, 3), (2, 4), (0, 2), (8, 4), (7, 1)] {
+            let all: Vec<usize> = (0..size).flat_map(|rank| share(words, rank, size)).collect();
+            assert_eq!(all, (0..words).collect::<Vec<_>>(), "{words} words for {size}");
         }
     }
 
-    /// Joins the peers, if a launcher has started this process with some.
-    ///
-    /// # Errors
-    /// When MPI cannot be initialized.
-    pub fn join() -> Result<Guard, String> {
-        if launched() <= 1 {
-            return Ok(Guard(None));
-        }
-        let (universe, _) =
-            mpi::initialize_with_threading(Threading::Funneled).ok_or("MPI is initialized already".to_owned())?;
-        let world = universe.world();
-        let (rank, size) = (world.rank() as usize, world.size() as usize);
-        let local = world.split_shared(world.rank());
-        let standing = Standing { rank, size, local_rank: local.rank() as usize, local_size: local.size() as usize };
-        STANDING.get_or_init(|| standing);
-        // A panic that unwinds would wait for the peers, who wait for this process.
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            before(panic);
-            SimpleCommunicator::world().abort(101);
-        }));
-        Ok(Guard(Some(universe)))
+    #[test]
+    fn long_messages_go_in_rounds() {
+        let found: Vec<Vec<Range<usize>>> = rounds(&[5, 0, 2], 2).collect();
+        assert_eq!(found, [[0..2, 0..0, 0..2], [2..4, 0..0, 2..2], [4..5, 0..0, 2..2]]);
+        assert_eq!(rounds(&[0, 0], 2).count(), 0);
+        // More than an i32 counts, which is what MPI does.
+        let long = 5_usize << 30;
+        let total: usize = rounds(&[long], 1 << 28).map(|round| round[0].len()).sum();
+        assert_eq!(total, long);
     }
 
-    /// Where this process stands.
-    pub fn standing() -> Standing {
-        STANDING.get().copied().unwrap_or(Standing::ALONE)
-    }
-
-    /// The connection to the peers, if there are any.
-    pub fn connect() -> Option<Box<dyn Peers>> {
-        let standing = standing();
-        (standing.size > 1)
-            .then(|| -> Box<dyn Peers> { Box::new(World { standing, world: SimpleCommunicator::world() }) })
-    }
-
-    struct World {
-        standing: Standing,
-        world: SimpleCommunicator,
-    }
-
-    /// Ends the process if an exchange takes too long, since MPI itself waits for ever.
-    struct Watchdog(Option<Sender<()>>);
-
-    impl Watchdog {
-        fn start(rank: usize) -> Watchdog {
-            let seconds = std::env::var("NNOPTC_PEER_TIMEOUT").ok().and_then(|text| text.parse().ok());
-            let patience = seconds.map_or(PATIENCE, Duration::from_secs);
-            let (done, expired) = channel();
-            std::thread::spawn(move || {
-                if expired.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-                    let seconds = patience.as_secs();
-                    eprintln!("error: rank {rank}: a peer has not answered for {seconds} s; the training ends");
-                    // Without MPI's own cleaning up, which would wait as well; the launcher then ends the others.
-                    // SAFETY: it ends the process and touches nothing.
-                    unsafe { libc::_exit(3) };
-                }
-            });
-            Watchdog(Some(done))
-        }
-    }
-
-    impl Drop for Watchdog {
-        fn drop(&mut self) {
-            // The thread ends with its channel.
-            if let Some(done) = self.0.take() {
-                done.send(()).unwrap_or_default();
-            }
-        }
-    }
-
-    impl Peers for World {
-        fn standing(&self) -> Standing {
-            self.standing
-        }
-
-        fn gather(&mut self, mine: &[u32]) -> Result<Vec<Vec<u32>>, BackendError> {
-            let _watchdog = Watchdog::start(self.standing.rank);
-            let mut counts = vec![0_i32; self.standing.size];
-            self.world.all_gather_into(&(mine.len() as i32), &mut counts[..]);
-            let starts: Vec<i32> =
-                counts.iter().scan(0, |end, count| Some(std::mem::replace(end, *end + count))).collect();
-            let mut all = vec![0_u32; counts.iter().map(|&count| count as usize).sum()];
-            {
-                let mut parts = PartitionMut::new(&mut all[..], &counts[..], &starts[..]);
-                self.world.all_gather_varcount_into(mine, &mut parts);
-            }
-            let part = |(&start, &count): (&i32, &i32)| all[start as usize..(start + count) as usize].to_vec();
-            Ok(starts.iter().zip(&counts).map(part).collect())
-        }
+    #[test]
+    fn patience_follows_from_the_updates() {
+        let mut patience = Patience::new(None);
+        let mut at = patience.began;
+        let mut after = |patience: &mut Patience, occasion, seconds| {
+            at += Duration::from_secs(seconds);
+            patience.over(occasion, at);
+            patience.now()
+        };
+        // Before the first update nothing is known.
+        assert_eq!(after(&mut patience, Occasion::Other, 50), Patience::MOST);
+        assert_eq!(after(&mut patience, Occasion::Exchange, 1), Patience::MOST);
+        assert_eq!(after(&mut patience, Occasion::Update, 1), Patience::LEAST);
+        // The exchanges of an update are part of it.
+        assert_eq!(after(&mut patience, Occasion::Exchange, 4), Patience::LEAST);
+        assert_eq!(after(&mut patience, Occasion::Update, 1), Duration::from_secs(100));
+        assert_eq!(after(&mut patience, Occasion::Update, 1), Duration::from_secs(100));
+        // Between epochs the first process writes.
+        assert_eq!(after(&mut patience, Occasion::Other, 9), Patience::MOST);
+        assert_eq!(after(&mut patience, Occasion::Update, 1), Duration::from_secs(100));
+        assert_eq!(after(&mut patience, Occasion::Update, 1000), Patience::MOST);
+        let mut given = Patience::new(Some(Duration::from_secs(5)));
+        assert_eq!(after(&mut given, Occasion::Update, 70), Duration::from_secs(5));
     }
 }

@@ -51,12 +51,30 @@ impl Session for Reopening {
         self.session()?.run(plan, rows)
     }
 
+    fn run_and_give(
+        &mut self,
+        plan: usize,
+        row: &[u32],
+        groups: &[Vec<StateId>],
+        give: &mut dyn FnMut(Vec<u32>),
+    ) -> Result<(), BackendError> {
+        self.session()?.run_and_give(plan, row, groups, give)
+    }
+
     fn wait(&mut self) -> Result<(), BackendError> {
         self.session()?.wait()
     }
 
     fn agree(&mut self, numbers: Vec<f64>) -> Result<Vec<f64>, BackendError> {
         self.session()?.agree(numbers)
+    }
+
+    fn compare(&mut self, ids: &[StateId]) -> Result<(), BackendError> {
+        self.session()?.compare(ids)
+    }
+
+    fn kind(&self) -> String {
+        self.session.as_ref().map_or_else(|_| "no device".to_owned(), |session| session.kind())
     }
 
     fn reopen(&mut self) -> Result<bool, BackendError> {

@@ -57,13 +57,18 @@ fn execute(cli: &Cli) -> Exit {
     let rank = peers::standing().rank;
     let output = if rank == 0 { output } else { Output { quiet: true, ..output } };
     let exit = dispatch(&cli.command, &output).unwrap_or_else(|mut failure| {
+        let told = guard.as_ref().is_some_and(|guard| guard.tell(failure.exit.code(), &failure.message));
+        if rank > 0 && told {
+            // The first says it for all.
+            return failure.exit;
+        }
         if rank > 0 {
             failure.message = format!("rank {rank}: {}", failure.message);
         }
         output.fail(&failure)
     });
     if let Some(guard) = guard {
-        guard.leave(exit.code().into());
+        guard.leave(exit.code());
     }
     #[cfg(unix)]
     if gpu::is_hung() {

@@ -448,6 +448,19 @@ impl Plan {
         self.kernels.iter().any(|kernel| kernel.inputs().iter().chain(&kernel.outputs()).any(is_half))
     }
 
+    /// For each of so many states, the number of kernels after which it is written no more; 0 for those that are not.
+    pub fn last_writes(&self, states: usize) -> Vec<usize> {
+        let mut last = vec![0; states];
+        for (index, kernel) in self.kernels.iter().enumerate() {
+            for buffer in kernel.outputs() {
+                if let Place::State(id) = buffer.place {
+                    last[id.index()] = index + 1;
+                }
+            }
+        }
+        last
+    }
+
     /// Bytes that a buffer takes.
     pub fn bytes_of(&self, buffer: &BufferRef) -> usize {
         match buffer.dtype {

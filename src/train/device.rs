@@ -5,9 +5,9 @@ use std::sync::Arc;
 use half::f16;
 
 use super::checkpoint::pipeline_sha256;
-use super::memory::{Limits, OutOfMemory, check_memory};
-use super::prepare::{Prepared, prepare};
-use crate::backend::peers::Peers;
+use super::memory::{Limits, OutOfMemory, check_memory, prepare_replicas};
+use super::prepare::Prepared;
+use crate::backend::peers::{Occasion, Peers};
 use crate::backend::reopening::Reopening;
 use crate::backend::{BackendError, DataBytes, Session, Setup, cpu, gang, gpu, peers};
 use crate::check::program::{Devices, Program};
@@ -88,19 +88,20 @@ fn open_gang(
     let cores = || std::thread::available_parallelism().map_or(1, usize::from) / peers::standing().local_size;
     let on_cpu = adapters.iter().filter(|adapter| adapter.is_none()).count();
     let threads = (threads.unwrap_or_else(|| cores().max(1)) / on_cpu.max(1)).max(1);
+    let limits_of =
+        |adapter: &Option<gpu::Adapter>| limits_of(adapter.as_ref(), replicas_on(adapter.as_ref(), &adapters));
+    let limits: Vec<Limits> = adapters.iter().map(limits_of).collect();
     // Two kinds of executors have two kinds of plans, of the same steps.
     let mut kinds: Vec<(Fusion, Arc<Parts>)> = Vec::new();
     let mut parts: Vec<Arc<Parts>> = Vec::new();
-    for adapter in &adapters {
-        let fusion = if adapter.is_some() { gpu::FUSION } else { cpu::FUSION };
-        let known = kinds.iter().find(|(other, _)| *other == fusion).map(|(_, parts)| Arc::clone(parts));
+    for (limits, own) in limits.iter().zip(prepare_replicas(program, &limits)?) {
+        let known = kinds.iter().find(|(other, _)| *other == limits.fusion()).map(|(_, parts)| Arc::clone(parts));
         parts.push(known.unwrap_or_else(|| {
-            let own = prepare(program, fusion);
+            let own = Prepared::clone(&own);
             let parts = Arc::new(Parts { plans: own.plans, states: own.states, data: data.to_vec() });
-            kinds.push((fusion, Arc::clone(&parts)));
+            kinds.push((limits.fusion(), Arc::clone(&parts)));
             parts
         }));
-        check_memory(program, prepared, &limits_of(adapter.as_ref(), replicas_on(adapter.as_ref(), &adapters)))?;
     }
     let rows = program.data.splits.iter().map(|split| split.rows.to_string()).collect::<Vec<_>>().join(" ");
     let identity = format!("{} {rows}", pipeline_sha256(program));
@@ -129,12 +130,20 @@ fn open_gang(
 }
 
 /// Finds out which devices `all` stands for and, where processes train together, how many replicas there are in all. Of
-/// processes on one machine each takes a GPU of its own, where the pipeline names none.
+/// processes on one machine each takes a GPU of its own, where the pipeline leaves the choice open: names none, or has a
+/// name that several have.
 ///
 /// # Errors
 /// When there is no real GPU, or a peer does not answer.
 pub fn settle_devices(program: &mut Program) -> Result<(), BackendError> {
     let standing = peers::standing();
+    if let (Devices::Named(name), true) = (&program.train.devices, standing.local_size > 1) {
+        let found = gpu::matching(name);
+        // Where there is none, the error says what there is.
+        if !found.is_empty() {
+            program.settle_devices(vec![found[standing.local_rank % found.len()]]);
+        }
+    }
     if standing.local_size > 1 && matches!(program.train.devices, Devices::Auto | Devices::Gpu | Devices::All) {
         let found = gpu::all();
         match (&program.train.devices, found) {
@@ -150,7 +159,7 @@ pub fn settle_devices(program: &mut Program) -> Result<(), BackendError> {
     }
     if let Some(mut peers) = peers::connect() {
         let own = program.train.replicas();
-        let all = peers.gather(&[own as u32])?;
+        let all = peers.gather(Occasion::Other, &[own as u32])?;
         program.train.elsewhere = all.iter().map(|count| count[0] as usize).sum::<usize>() - own;
     }
     Ok(())

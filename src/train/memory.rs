@@ -1,11 +1,13 @@
 //! Whether a program fits its device, known before anything is allocated.
 
-use super::device::fusion;
+use std::rc::Rc;
+
 use super::prepare::{Memory, Prepared, prepare, prepare_batch, prepare_in};
+use crate::backend::cpu;
 use crate::backend::gpu::{self, Adapter};
 use crate::check::for_each_layer;
 use crate::check::program::{Precision, Program};
-use crate::plan::Plan;
+use crate::plan::{Fusion, Plan};
 
 /// What a device can hold, in bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +62,11 @@ impl Limits {
         let total = total.map(|bytes| bytes / replicas.max(1) as u64);
         Limits { device: adapter.name.clone(), total, arena: Some(arena), gpu: true }
     }
+
+    /// What plans for the device may fuse.
+    pub fn fusion(&self) -> Fusion {
+        if self.gpu { gpu::FUSION } else { cpu::FUSION }
+    }
 }
 
 /// Bytes that can be taken without swapping; `None` where the system does not say.
@@ -96,6 +103,27 @@ pub fn check_memory(program: &Program, prepared: &Prepared, limits: &Limits) -> 
     }))
 }
 
+/// Prepares a program for each of several devices, once for those that fuse alike, and refuses it if it does not fit one.
+///
+/// # Errors
+/// As [`check_memory`].
+pub fn prepare_replicas(program: &Program, devices: &[Limits]) -> Result<Vec<Rc<Prepared>>, Box<OutOfMemory>> {
+    let mut kinds: Vec<(Fusion, Rc<Prepared>)> = Vec::new();
+    let mut all = Vec::new();
+    for limits in devices {
+        let known =
+            kinds.iter().find(|(fusion, _)| *fusion == limits.fusion()).map(|(_, prepared)| Rc::clone(prepared));
+        let prepared = known.unwrap_or_else(|| {
+            let prepared = Rc::new(prepare(program, limits.fusion()));
+            kinds.push((limits.fusion(), Rc::clone(&prepared)));
+            prepared
+        });
+        check_memory(program, &prepared, limits)?;
+        all.push(prepared);
+    }
+    Ok(all)
+}
+
 /// Settles `batch = auto`: the largest of [`Program::auto_batches`] whose plan fits. Gives the reason, for people;
 /// `None` where the batch is known. Where none fits, the smallest is left to be refused by [`check_memory`].
 pub fn settle_batch(program: &mut Program, limits: &Limits) -> Option<String> {
@@ -105,7 +133,7 @@ pub fn settle_batch(program: &mut Program, limits: &Limits) -> Option<String> {
     let mut chosen = smallest;
     for batch in candidates {
         program.train.batch = batch;
-        match excess(&prepare(program, fusion(program)), limits) {
+        match excess(&prepare(program, limits.fusion()), limits) {
             None => {
                 chosen = batch;
                 break;
@@ -146,7 +174,7 @@ fn excess(prepared: &Prepared, limits: &Limits) -> Option<(&'static str, u64, u6
 /// The largest batch up to the program's that fits, in as many parts as the program's: what one part takes is halved
 /// until it fits, then grown by bisection.
 fn largest_batch(program: &Program, limits: &Limits) -> Option<usize> {
-    let fits = |batch: usize| excess(&prepare_batch(program, batch, fusion(program)), limits).is_none();
+    let fits = |batch: usize| excess(&prepare_batch(program, batch, limits.fusion()), limits).is_none();
     let micro = program.micro_batch();
     let (mut low, mut high) = (micro / 2, micro);
     while low > 0 && !fits(low) {

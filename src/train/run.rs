@@ -19,8 +19,8 @@ use crate::check::program::{Precision, Program};
 use crate::data::load::Loaded;
 use crate::data::{DataError, Sampler};
 use crate::diagnostic::Diagnostic;
-use crate::ir::StateId;
 use crate::ir::graph::count;
+use crate::ir::{StateId, StateInfo};
 use crate::library::StepContext;
 use crate::lower::{GUARD, scaler};
 
@@ -452,13 +452,11 @@ impl Run<'_> {
     }
 
     fn snapshot(&mut self, with_optimizer: bool) -> Result<Snapshot, TrainError> {
-        let states = self.prepared.states.infos().iter().enumerate();
-        let kept: Vec<_> = states.filter(|(_, info)| checkpoint::is_kept(info.kind, with_optimizer)).collect();
-        let ids: Vec<StateId> = kept.iter().map(|(index, _)| StateId(*index as u32)).collect();
+        let (ids, infos) = kept(self.prepared, with_optimizer);
         let words = self.session.read_states(&ids)?;
         let mut left = &words[..];
         let mut snapshot = Snapshot::new();
-        for (_, info) in kept {
+        for info in infos {
             let (own, rest) = left.split_at(count(&info.shape));
             snapshot.insert(info.name.clone(), own.to_vec());
             left = rest;
@@ -483,6 +481,11 @@ impl Run<'_> {
 
     /// Restores the best weights and measures the test split with them.
     fn summary(&mut self, status: Status, failure: Option<Diagnostic>, epochs: usize) -> Result<Summary, TrainError> {
+        if matches!(status, Status::Completed | Status::EarlyStopped) {
+            // Before the best ones are restored, which would make them equal.
+            let (ids, _) = kept(self.prepared, false);
+            self.session.compare(&ids)?;
+        }
         // Without a rule for stopping, what training ended with is what was asked for.
         let restores = status == Status::Diverged || self.program.train.early_stop.is_some();
         if let Some(best) = self.best.as_ref().filter(|_| restores) {
@@ -528,4 +531,11 @@ impl Run<'_> {
 fn sentence(said: &Diagnostic) -> String {
     let help = said.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
     format!("{}: {}{help}", said.message, said.labels[0].text)
+}
+
+/// The states that a checkpoint has.
+fn kept(prepared: &Prepared, with_optimizer: bool) -> (Vec<StateId>, Vec<&StateInfo>) {
+    let states = prepared.states.infos().iter().enumerate();
+    let kept = states.filter(|(_, info)| checkpoint::is_kept(info.kind, with_optimizer));
+    kept.map(|(index, info)| (StateId(index as u32), info)).unzip()
 }

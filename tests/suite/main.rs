@@ -20,6 +20,7 @@ mod normalization;
 mod operations;
 mod parallel;
 mod parity;
+mod processes;
 mod renderings;
 mod settings;
 mod shell;

@@ -15,6 +15,7 @@ use nnoptc::plan::prepare::prepare;
 use nnoptc::train::device::{fusion, open_session};
 use nnoptc::train::events::{Status, Summary};
 use nnoptc::train::initialize::initial_words;
+use nnoptc::train::memory::{Limits, memory_on_gpu, prepare_replicas};
 
 use crate::harness::{adapters, number, relative_error};
 use crate::training::{accuracy, has_mnist, program, train};
@@ -270,4 +271,46 @@ fn a_slow_device_gets_fewer_parts_where_they_are_balanced() {
     assert!(balanced[0] > 3 * balanced[1], "{balanced:?}");
     let [expected, found] = [expected, found].map(|summary| summary.test[0].1);
     assert!((found / expected - 1.0).abs() < 1e-3, "the test loss is {found}, with equal parts {expected}");
+}
+
+#[test]
+fn a_plan_says_how_a_batch_is_divided() {
+    let example = crate::training::repository("examples/digits.nnopt");
+    let folder = tempfile::tempdir().unwrap();
+    let says = |sets: &[&str]| {
+        let mut arguments = vec!["plan", example.to_str().unwrap()];
+        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        let output = crate::cli::nnoptc(folder.path(), &arguments);
+        let text = crate::cli::text(&output.stdout).to_owned();
+        assert!(output.status.success(), "{text}");
+        text.lines().find(|line| line.starts_with("a batch of")).map(str::to_owned)
+    };
+    let two = "train.devices=[cpu, cpu]";
+    // The global batch is what a device has × devices × accumulation.
+    for (sets, wanted) in [
+        (&["train.devices=cpu"][..], None),
+        (&["train.devices=cpu", "train.accumulate=4"], Some("a batch of 64 is 4 parts of 16")),
+        (&[two], Some("a batch of 64 is 2 devices, 32 samples each")),
+        (&[two, "train.accumulate=2"], Some("a batch of 64 is 2 devices, each 2 parts of 16 samples")),
+        (&[two, "train.reproducible=shards(8)"], Some("a batch of 64 is 8 shards on 2 devices, 8 samples each")),
+        (
+            &[two, "train.balance=measured"],
+            Some("a batch of 64 is 8 parts of 8 samples, for 2 devices by their measured speed"),
+        ),
+    ] {
+        assert_eq!(says(sets).as_deref(), wanted, "{sets:?}");
+    }
+}
+
+#[test]
+fn each_device_of_a_gang_is_held_to_its_own_plan() {
+    let program = program("examples/digits_cnn.nnopt", &["train.devices=[cpu, cpu]"]);
+    let cpu = Limits { device: "CPU".to_owned(), total: None, arena: None, gpu: false };
+    let gpu = |arena| Limits { device: "a GPU".to_owned(), arena: Some(arena), gpu: true, ..cpu.clone() };
+    let needed = memory_on_gpu(&program, program.train.precision).arena;
+    assert!(prepare_replicas(&program, &[cpu.clone(), gpu(needed)]).is_ok());
+    let error = prepare_replicas(&program, &[cpu.clone(), gpu(needed - 1)]).err().unwrap();
+    assert_eq!(error.device, "a GPU");
+    // The plan of the first device has reductions that no GPU runs, and says something else.
+    assert_ne!(prepare(&program, nnoptc::backend::cpu::FUSION).memory().arena, needed);
 }

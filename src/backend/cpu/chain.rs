@@ -22,21 +22,30 @@ const SHORT: u64 = 1_000_000;
 /// What copying an element of a product's right operand costs, in operations.
 const COPY: usize = 8;
 
-/// The jobs of a plan, in order.
-pub fn compile(plan: &Plan, bind: &dyn Fn(&BufferRef) -> Region, workspace: &Workspace, isa: Isa) -> Vec<Box<dyn Job>> {
-    let mut jobs: Vec<Box<dyn Job>> = Vec::new();
+/// The jobs of a plan, in order, each with the number of kernels that are done when it is.
+pub fn compile(
+    plan: &Plan,
+    bind: &dyn Fn(&BufferRef) -> Region,
+    workspace: &Workspace,
+    isa: Isa,
+) -> Vec<(Box<dyn Job>, usize)> {
+    let mut jobs: Vec<(Box<dyn Job>, usize)> = Vec::new();
     let mut next = 0;
     let compile = |kernel: &Kernel, turn: Turn| compile_kernel(kernel, bind, workspace, turn, isa);
     let alone = |kernels: Range<usize>| {
-        let job = |kernel| {
+        let job = |index: usize| {
             workspace.begin_anew();
-            compile(kernel, Turn::Alone)
+            (compile(&plan.kernels[index], Turn::Alone), index + 1)
         };
-        plan.kernels[kernels].iter().map(job).collect::<Vec<_>>()
+        kernels.map(job).collect::<Vec<_>>()
     };
     for chain in &plan.chains {
         jobs.extend(alone(next..chain.kernels.start));
-        jobs.extend(linked(plan, chain, &compile, workspace));
+        // What is left of a chain is done as a whole.
+        let linked = linked(plan, chain, &compile, workspace);
+        let last = linked.len();
+        let done = |index: usize| if index + 1 == last { chain.kernels.end } else { chain.kernels.start };
+        jobs.extend(linked.into_iter().enumerate().map(|(index, job)| (job, done(index))));
         next = chain.kernels.end;
     }
     jobs.extend(alone(next..plan.kernels.len()));

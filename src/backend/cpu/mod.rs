@@ -109,22 +109,25 @@ fn open_with(setup: &Setup, threads: Option<usize>, isa: Isa) -> Result<Box<dyn 
     let pool = Pool::new(threads.unwrap_or(available));
     let memory = Memory::new(setup);
     let workspace = Workspace::default();
-    let jobs: Vec<Vec<Box<dyn Job>>> = (setup.plans.iter().enumerate())
+    let jobs: Vec<Vec<(Box<dyn Job>, usize)>> = (setup.plans.iter().enumerate())
         .map(|(idx, plan)| {
             let bind = |buffer: &BufferRef| memory.bind(idx, plan, buffer);
             chain::compile(plan, &bind, &workspace, isa)
         })
         .collect();
     workspace.allocate();
-    let words = jobs.iter().flatten().map(|job| job.scratch_words()).max().unwrap_or(0);
+    let words = jobs.iter().flatten().map(|(job, _)| job.scratch_words()).max().unwrap_or(0);
     let scratch = (0..pool.threads()).map(|_| Words::zeroed(words)).collect();
     let row_words = setup.plans.iter().map(|plan: &Plan| plan.step.words).collect();
-    Ok(Box::new(CpuSession { jobs, row_words, scratch, memory, pool, isa }))
+    let last_writes = setup.plans.iter().map(|plan| plan.last_writes(setup.states.infos().len())).collect();
+    Ok(Box::new(CpuSession { jobs, last_writes, row_words, scratch, memory, pool, isa }))
 }
 
 struct CpuSession {
-    /// By plan, in order.
-    jobs: Vec<Vec<Box<dyn Job>>>,
+    /// By plan, in order, each with the number of kernels that are done when it is.
+    jobs: Vec<Vec<(Box<dyn Job>, usize)>>,
+    /// By plan and state: the number of kernels after which it is written no more.
+    last_writes: Vec<Vec<usize>>,
     row_words: Vec<usize>,
     /// By thread.
     scratch: Vec<Words>,
@@ -134,8 +137,9 @@ struct CpuSession {
 }
 
 impl CpuSession {
-    fn step(&mut self, plan: usize) {
-        for job in &self.jobs[plan] {
+    /// Runs a plan; says after each job how many kernels are done.
+    fn step(&mut self, plan: usize, mut done: impl FnMut(&mut Memory, usize)) {
+        for (job, kernels) in &self.jobs[plan] {
             for phase in 0..job.phases() {
                 let parts = job.parts(phase);
                 if parts == 1 {
@@ -148,6 +152,7 @@ impl CpuSession {
                     self.pool.run(parts, &run);
                 }
             }
+            done(&mut self.memory, *kernels);
         }
     }
 }
@@ -171,14 +176,45 @@ impl Session for CpuSession {
         let words = self.row_words[plan];
         if words == 0 {
             assert!(rows.is_empty(), "a plan without inputs has no rows");
-            self.step(plan);
+            self.step(plan, |_, _| {});
             return Ok(());
         }
         for row in rows.chunks_exact(words) {
             self.memory.rows[plan].values().copy_from_slice(row);
-            self.step(plan);
+            self.step(plan, |_, _| {});
         }
         Ok(())
+    }
+
+    fn run_and_give(
+        &mut self,
+        plan: usize,
+        row: &[u32],
+        groups: &[Vec<StateId>],
+        give: &mut dyn FnMut(Vec<u32>),
+    ) -> Result<(), BackendError> {
+        let last = &self.last_writes[plan];
+        let ready = |group: &Vec<StateId>| group.iter().map(|id| last[id.index()]).max().unwrap_or(0);
+        let ready: Vec<usize> = groups.iter().map(ready).collect();
+        let read = |memory: &mut Memory, group: &Vec<StateId>| {
+            let words = group.iter().flat_map(|id| memory.states[id.index()].values().to_vec());
+            words.collect::<Vec<u32>>()
+        };
+        self.memory.rows[plan].values().copy_from_slice(row);
+        let mut next = 0;
+        self.step(plan, |memory, done| {
+            while next < groups.len() && ready[next] <= done {
+                give(read(memory, &groups[next]));
+                next += 1;
+            }
+        });
+        // A plan without kernels says nothing.
+        groups[next..].iter().for_each(|group| give(read(&mut self.memory, group)));
+        Ok(())
+    }
+
+    fn kind(&self) -> String {
+        format!("CPU, {}", self.isa)
     }
 
     fn wait(&mut self) -> Result<(), BackendError> {

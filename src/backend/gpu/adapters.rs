@@ -70,6 +70,20 @@ pub fn select(wanted: &str) -> Result<Adapter, BackendError> {
         .ok_or_else(|| BackendError::NoAdapter { wanted: wanted.to_owned(), found: describe_found(&all, wanted) })
 }
 
+/// The indices of all adapters that can run the kernels and that such a name means: one, if it is an index, a UUID or a
+/// place on the bus, else each card once.
+pub fn matching(wanted: &str) -> Vec<usize> {
+    let wanted = wanted.trim().to_lowercase();
+    let all = adapters();
+    if let Some(adapter) = identified(&all, &wanted) {
+        return vec![adapter.index];
+    }
+    let by_backend = all.iter().any(|adapter| adapter.is_of(&wanted));
+    let is_meant = |adapter: &&Adapter| if by_backend { adapter.is_of(&wanted) } else { adapter.is_named(&wanted) };
+    let usable = all.iter().filter(is_meant).filter(|adapter| adapter.shortcoming().is_none());
+    distinct(&usable.map(Card::of).collect::<Vec<_>>())
+}
+
 /// The indices of all real GPUs that can run the kernels, each card once.
 ///
 /// # Errors
@@ -186,6 +200,17 @@ impl Adapter {
         lacking.map(|(what, allowed, least)| format!("it allows {allowed} {what}, {least} are needed"))
     }
 
+    /// Whether this, in lower case, is its backend.
+    fn is_of(&self, backend: &str) -> bool {
+        self.backend.to_lowercase() == backend
+    }
+
+    /// Whether this, in lower case, is a part of its name or driver; a number is none.
+    fn is_named(&self, part: &str) -> bool {
+        let has = |text: &String| text.to_lowercase().contains(part);
+        !part.is_empty() && part.parse::<usize>().is_err() && (has(&self.name) || has(&self.driver))
+    }
+
     /// Names device and driver, for caches.
     pub(super) fn key(&self) -> String {
         let Adapter { name, backend, driver, bus, uuid, model: [vendor, device], .. } = self;
@@ -221,18 +246,20 @@ fn choose<'a>(all: &'a [Adapter], wanted: &str) -> Option<&'a Adapter> {
     if wanted.is_empty() {
         return None;
     }
-    let index = wanted.parse::<usize>().ok();
-    let place = place_on_bus(&wanted);
-    let named =
-        |adapter: &&Adapter| [&adapter.name, &adapter.driver].iter().any(|text| text.to_lowercase().contains(&wanted));
     // What names one adapter comes before what several may share.
+    identified(all, &wanted)
+        .or_else(|| best(&mut all.iter().filter(|adapter| adapter.is_of(&wanted))))
+        .or_else(|| all.iter().find(|adapter| adapter.is_named(&wanted)))
+}
+
+/// The adapter of this index, UUID or place on the bus.
+fn identified<'a>(all: &'a [Adapter], wanted: &str) -> Option<&'a Adapter> {
+    let index = wanted.parse::<usize>().ok();
+    let place = place_on_bus(wanted);
     index
         .and_then(|index| all.get(index))
-        .or_else(|| all.iter().find(|adapter| is_uuid(&wanted, &adapter.uuid)))
+        .or_else(|| all.iter().find(|adapter| is_uuid(wanted, &adapter.uuid)))
         .or_else(|| all.iter().find(|adapter| place.is_some() && place_on_bus(&adapter.bus) == place))
-        .or_else(|| best(&mut all.iter().filter(|adapter| adapter.backend.to_lowercase() == wanted)))
-        // A number that no adapter has is no part of a name.
-        .or_else(|| all.iter().filter(|_| index.is_none()).find(named))
 }
 
 /// The order in which adapters are preferred.

@@ -46,6 +46,8 @@ enum Failure {
 /// A wgpu device and its queue.
 pub(super) struct Gpu {
     pub name: String,
+    /// Device and driver, which decide the bits of results.
+    pub kind: String,
     pub software: bool,
     /// Numbers of 16 bits are stored by themselves, not as halves of words.
     pub native_halves: bool,
@@ -87,6 +89,7 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |what| note(&error, Failure::Error(what.to_string()))));
         Ok(Gpu {
             name: adapter.name.clone(),
+            kind: format!("{}, {}", adapter.name, adapter.driver),
             software: adapter.software,
             native_halves: features.contains(wgpu::Features::SHADER_F16),
             cache: DiskCache::open(adapter, &device),

@@ -31,6 +31,8 @@ pub(super) struct Dispatch {
     pub groups: [u32; 2],
     /// Rough count of arithmetic operations and memory accesses.
     pub work: u64,
+    /// The numbers of the states that it writes.
+    pub states: Vec<u32>,
 }
 
 /// The dispatches of a plan in order, and the words that they need from [`Target::scratch`] on.
@@ -239,6 +241,12 @@ fn write(tasks: &[Task], segments: &[Vec<usize>], target: &Target) -> Dispatch {
         params,
         groups: grid(groups),
         work: segments.iter().flatten().map(|&task| tasks[task].launch.work).sum(),
+        states: segments
+            .iter()
+            .flatten()
+            .flat_map(|&task| &tasks[task].writes)
+            .filter_map(|range| range.state)
+            .collect(),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::plan::Fusion;
 /// What plans for this executor may fuse.
 pub const FUSION: Fusion = Fusion { epilogues: true, deviations: false, chains: false, packs_halves: true };
 
-pub use adapters::{Adapter, adapters, all, select};
+pub use adapters::{Adapter, adapters, all, matching, select};
 pub use check::{Check, has_native_halves, self_test};
 pub use device::is_hung;
 pub use launch::{scratch_words, wgsl};

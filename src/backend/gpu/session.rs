@@ -1,6 +1,7 @@
 //! Plans on a device: buffers, pipelines, and submissions of several steps.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, channel};
 
 use wgpu::BufferUsages;
 
@@ -13,7 +14,7 @@ use super::check;
 use super::device::{Gpu, is_hung};
 use super::dispatch;
 use super::launch::{Param, Target};
-use super::layout::{DataLayout, DataRange, StateLayout};
+use super::layout::{DataLayout, DataRange, StateLayout, StateRange};
 use super::pipelines::{self, Bindings};
 use super::source::{ARENA, ARENA_HALVES, BINDINGS, DATA, PARAMS, STATE_HALVES, STATES, STEP};
 
@@ -49,6 +50,8 @@ pub(super) struct GpuSession {
     rows: wgpu::Buffer,
     plans: Vec<Prepared>,
     in_flight: VecDeque<(wgpu::SubmissionIndex, String)>,
+    /// Where the groups of states that are given while a plan runs are copied to.
+    copies: Vec<Copied>,
     /// Bytes of the arena behind the largest plan's.
     scratch_bytes: u64,
     /// A submission ends once its kernels are estimated at more.
@@ -67,6 +70,8 @@ struct Prepared {
     dispatches: Vec<Dispatch>,
     row_words: usize,
     row_stride: u64,
+    /// By state: the number of dispatches after which it is written no more.
+    last_writes: Vec<usize>,
 }
 
 /// A dispatch ready to run.
@@ -184,7 +189,11 @@ impl GpuSession {
                 layout,
                 entries: &entries,
             });
-            plans.push(Prepared { bind_group, dispatches, row_words: plan.step.words, row_stride });
+            let mut last_writes = vec![0; setup.states.infos().len()];
+            for (index, dispatch) in lowering.dispatches.iter().enumerate() {
+                dispatch.states.iter().for_each(|&state| last_writes[state as usize] = index + 1);
+            }
+            plans.push(Prepared { bind_group, dispatches, row_words: plan.step.words, row_stride, last_writes });
         }
         gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&params_words));
         gpu.check()?;
@@ -197,6 +206,7 @@ impl GpuSession {
             rows,
             plans,
             in_flight,
+            copies: Vec::new(),
             scratch_bytes,
             submission_seconds,
             #[cfg(test)]
@@ -214,6 +224,25 @@ impl GpuSession {
 
     /// Runs steps whose rows are in the rows' buffer, in as few submissions as their length allows.
     fn run_uploaded(&mut self, plan: usize, steps: u64) -> Result<(), BackendError> {
+        self.run_dispatches(plan, steps, &[], &mut |_| {})
+    }
+
+    /// As [`GpuSession::run_uploaded`], with an end of a submission after each dispatch that writes the last of a group of
+    /// states: the group is copied then, and given once the copy has come, while later submissions run.
+    fn run_dispatches(
+        &mut self,
+        plan: usize,
+        steps: u64,
+        groups: &[Vec<StateId>],
+        give: &mut dyn FnMut(Vec<u32>),
+    ) -> Result<(), BackendError> {
+        let ready: Vec<usize> = groups
+            .iter()
+            .map(|group| group.iter().map(|id| self.plans[plan].last_writes[id.index()]).max().unwrap_or(0))
+            .collect();
+        let number = plan;
+        let mut copied = 0;
+        let mut given = 0;
         let mut open = Open::default();
         for step in 0..steps {
             for index in 0..self.plans[plan].dispatches.len() {
@@ -234,19 +263,103 @@ impl GpuSession {
                 open.seconds += dispatch.seconds;
                 open.first.get_or_insert_with(|| dispatch.name.clone());
                 open.dispatches += 1;
-                if open.seconds > self.submission_seconds {
+                let is_ready = copied < groups.len() && ready[copied] <= index + 1;
+                if open.seconds > self.submission_seconds || is_ready {
                     let last = dispatch.name.clone();
                     self.submit(std::mem::take(&mut open), &last)?;
                 }
+                while copied < groups.len() && ready[copied] <= index + 1 {
+                    self.copy(number, copied, &groups[copied], index)?;
+                    copied += 1;
+                }
+                while given < copied && self.copies[given].has_come() {
+                    give(self.take_copy(given)?);
+                    given += 1;
+                }
             }
         }
-        match self.plans[plan].dispatches.last() {
-            Some(last) => {
-                let last = last.name.clone();
-                self.submit(open, &last)
-            }
-            None => Ok(()),
+        if let Some(last) = self.plans[plan].dispatches.last() {
+            let last = last.name.clone();
+            self.submit(open, &last)?;
         }
+        let last = self.plans[plan].dispatches.len().saturating_sub(1);
+        for (group, states) in groups.iter().enumerate().skip(copied) {
+            self.copy(plan, group, states, last)?;
+        }
+        for group in given..groups.len() {
+            if let Some((submission, work)) = self.copies[group].submission.take() {
+                self.gpu.wait_for(submission, &work)?;
+            }
+            give(self.take_copy(group)?);
+        }
+        Ok(())
+    }
+
+    /// Begins to copy a group of states to the host, after this dispatch of a plan.
+    fn copy(&mut self, plan: usize, number: usize, group: &[StateId], after: usize) -> Result<(), BackendError> {
+        // A copy does not wait behind a kernel for which nobody waits.
+        while self.gpu.software && !self.in_flight.is_empty() {
+            self.wait_for_oldest()?;
+        }
+        let ranges: Vec<StateRange> = group.iter().map(|id| self.state_layout.ranges[id.index()]).collect();
+        let bytes = ranges.iter().map(|range| range.words() as u64 * 4).sum::<u64>();
+        if self.copies.get(number).is_none_or(|copy| copy.bytes != bytes) {
+            let usage = BufferUsages::COPY_DST | BufferUsages::MAP_READ;
+            let buffer = self.gpu.buffer("a staging buffer", bytes, usage)?;
+            self.copies.truncate(number);
+            let ranges = Vec::new();
+            self.copies.push(Copied { buffer, bytes, ranges, submission: None, come: None, result: None });
+        }
+        let copy = &mut self.copies[number];
+        copy.ranges.clone_from(&ranges);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut to = 0;
+        for range in ranges.iter().filter(|range| range.len > 0) {
+            let length = range.words() as u64 * 4;
+            encoder.copy_buffer_to_buffer(&self.states, range.begin as u64 * 4, &copy.buffer, to, length);
+            to += length;
+        }
+        let before = self.plans[plan].dispatches.get(after).map_or("nothing", |dispatch| dispatch.name.as_str());
+        let work = format!("`{before}`, and reading back behind it,");
+        copy.submission = Some((self.gpu.queue.submit([encoder.finish()]), work));
+        let (sender, receiver) = channel();
+        copy.buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only after another failure.
+            sender.send(result).unwrap_or_default();
+        });
+        copy.come = Some(receiver);
+        // Callbacks of what is done run in a poll, which this one does not wait for.
+        self.gpu.device.poll(wgpu::PollType::Poll).ok();
+        self.gpu.check()
+    }
+
+    /// The words of a copy that was begun and is done.
+    fn take_copy(&mut self, number: usize) -> Result<Vec<u32>, BackendError> {
+        let copy = &mut self.copies[number];
+        if copy.bytes == 0 {
+            return Ok(Vec::new());
+        }
+        copy.has_come();
+        match copy.result.take() {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(self.gpu.failed(format!("could not read back: {error}"))),
+            None => return Err(self.gpu.failed("could not read back: the driver did not answer".to_owned())),
+        }
+        let view = copy.buffer.get_mapped_range(..copy.bytes).map_err(|error| self.gpu.failed(error.to_string()))?;
+        let words = bytemuck::pod_collect_to_vec::<u8, u32>(&view);
+        drop(view);
+        copy.buffer.unmap();
+        let mut left = &words[..];
+        let mut all = Vec::with_capacity(words.len());
+        for range in &copy.ranges {
+            let (stored, rest) = left.split_at(range.words());
+            all.extend(range.elements(stored));
+            left = rest;
+        }
+        Ok(all)
     }
 
     fn submit(&mut self, open: Open, last: &str) -> Result<(), BackendError> {
@@ -295,11 +408,32 @@ impl Drop for GpuSession {
         }
         // Some drivers lock the queue to destroy a pipeline, and hold that lock while a kernel runs, which may never end.
         std::mem::forget((self.states.clone(), self.rows.clone()));
+        self.copies.iter().for_each(|copy| std::mem::forget(copy.buffer.clone()));
         for plan in &self.plans {
             std::mem::forget(plan.bind_group.clone());
             plan.dispatches.iter().for_each(|dispatch| std::mem::forget(dispatch.pipeline.clone()));
         }
         std::mem::forget(self.gpu.cache.take());
+    }
+}
+
+/// A group of states on its way to the host.
+struct Copied {
+    buffer: wgpu::Buffer,
+    bytes: u64,
+    ranges: Vec<StateRange>,
+    /// The last that it waits for, and what that runs.
+    submission: Option<(wgpu::SubmissionIndex, String)>,
+    come: Option<Receiver<Result<(), wgpu::BufferAsyncError>>>,
+    result: Option<Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Copied {
+    fn has_come(&mut self) -> bool {
+        if self.result.is_none() {
+            self.result = self.come.as_ref().and_then(|come| come.try_recv().ok());
+        }
+        self.bytes == 0 || self.result.is_some()
     }
 }
 
@@ -369,6 +503,26 @@ impl Session for GpuSession {
             self.run_uploaded(plan, steps)?;
         }
         self.gpu.check()
+    }
+
+    fn run_and_give(
+        &mut self,
+        plan: usize,
+        row: &[u32],
+        groups: &[Vec<StateId>],
+        give: &mut dyn FnMut(Vec<u32>),
+    ) -> Result<(), BackendError> {
+        self.gpu.check()?;
+        assert_eq!(row.len(), self.plans[plan].row_words, "a row is given as a whole");
+        if !row.is_empty() {
+            self.gpu.queue.write_buffer(&self.rows, 0, bytemuck::cast_slice(row));
+        }
+        self.run_dispatches(plan, 1, groups, give)?;
+        self.gpu.check()
+    }
+
+    fn kind(&self) -> String {
+        self.gpu.kind.clone()
     }
 
     fn wait(&mut self) -> Result<(), BackendError> {
