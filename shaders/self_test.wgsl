@@ -11,7 +11,7 @@
 
 @group(0) @binding(1) var<storage, read_write> words: array<u32>;
 // The same memory, as kernels see halves of words.
-@group(0) @binding(8) var<storage, read_write> counters: array<atomic<u32>>;
+@group(0) @binding(7) var<storage, read_write> counters: array<atomic<u32>>;
 
 const LANES = 256u;
 const ROUNDS = 64u;

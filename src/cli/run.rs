@@ -214,7 +214,11 @@ fn report(summary: &Summary, folder: &Path, sources: &Sources, output: &Output) 
         return output.json(&object);
     }
     output.say(format!("\n{}", summary_table(summary, folder).to_string().trim_end()));
-    show(sources, said, output)?;
+    match &summary.failure {
+        // The log of the check is out already, and there can be only one.
+        Some(failure) if output.format == MessageFormat::Sarif => output.complain(format!("error: {failure}")),
+        _ => show(sources, said, output)?,
+    }
     if summary.status == Status::Interrupted {
         let checkpoint = folder.join("checkpoints").join("last.safetensors");
         output.complain(format!("interrupted; the state is in `{}`", checkpoint.display()));

@@ -69,7 +69,7 @@ mod tests {
         b.update(slot_id, moved);
         store_weights(&mut b.graph, &mut b.states);
         assert_eq!(verify(&b.graph, &b.states), Ok(()));
-        assert_eq!(b.states.infos().iter().map(|info| info.dtype).collect::<Vec<_>>(), [DType::F16, DType::F32]);
+        assert_eq!([w_id, slot_id].map(|id| b.states.info(id).dtype), [DType::F16, DType::F32]);
         let product = b.graph.values().find(|value| is_product(&b.graph.node(*value).op)).unwrap();
         assert_eq!(
             b.graph.node(product).operands.iter().map(|&x| b.graph.dtype(x)).collect::<Vec<_>>(),

@@ -167,7 +167,7 @@ pub(super) fn diagnose(
         let values = interpret(graph, &Environment { states: states.clone(), data, inputs });
         if let Some(value) = first_overflow(graph, &values) {
             let from = origin(graph, &values, value);
-            let mut what = describe(program, graph, from);
+            let mut what = describe(program, &known, graph, from);
             if graph.dtype(value) == DType::F16 {
                 what += ", some of which are larger than 65,504, the largest number of 16 bits";
             }
@@ -290,10 +290,13 @@ fn is_product(op: &Op) -> bool {
     matches!(op, Op::MatMul { .. } | Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_))
 }
 
-fn describe(program: &Program, graph: &Graph, value: Value) -> String {
+fn describe(program: &Program, states: &States, graph: &Graph, value: Value) -> String {
     let node = graph.node(value);
     let named = graph.names.iter().find(|(other, _)| *other == value).map(|(_, name)| name.clone());
-    let what = named.unwrap_or_else(|| format!("a `{}`", node.op.name()));
+    let what = named.unwrap_or_else(|| match node.op {
+        Op::State(id) => format!("`{}`", states.info(id).name),
+        _ => format!("a `{}`", node.op.name()),
+    });
     match stage_of(program, node.layer) {
         Some(stage) => format!("{what} in `{}` ({})", stage.text, stage.path),
         None => what,

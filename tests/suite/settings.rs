@@ -179,7 +179,6 @@ const SETTINGS: &str = "
     train.drop_last: batch = 7 => batch = 7; drop_last = true
     train.clip_norm: batch = 6 => batch = 6; clip_norm = 1
     train.precision: batch = 6 => batch = 6; precision = mixed
-    train.precision: batch = 6 => batch = 6; precision = f16_storage
     train.devices: batch = 6 => batch = 6; devices = gpu
     train.reproducible: batch = 6 => batch = 6; reproducible = shards(2)
     train.balance: batch = 8; devices = [cpu, cpu] => batch = 8; devices = [cpu, cpu]; balance = measured
