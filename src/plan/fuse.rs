@@ -286,6 +286,7 @@ impl<'a> Fuser<'a> {
     fn join_or_add(&mut self, value: Value, axes: &[usize], kept: Option<usize>) {
         let shape = self.iteration_shape(value, axes);
         let small = count(&shape) <= SMALL;
+        let alone = self.fused(&[value], axes, kept).unwrap_or_else(|| unreachable!("a value can be computed alone"));
         for index in (0..self.groups.len()).rev().take(24) {
             let group = &self.groups[index];
             let same_space = match (&group.work, kept) {
@@ -300,12 +301,16 @@ impl<'a> Fuser<'a> {
             if !same_space || has_deviations(&group.work) {
                 continue;
             }
+            let uses = group.outputs.iter().any(|&output| self.users[output.index()].contains(&value));
+            let meets = |input: &Value| group.inputs.contains(input) || group.outputs.contains(input);
+            // Without a tensor in common there is nothing to gain, and no need to look closer.
+            if !(small || uses || alone.inputs.iter().any(meets)) || self.is_apart(group, &alone) {
+                continue;
+            }
             let outputs: Vec<Value> = group.outputs.iter().copied().chain([value]).collect();
             let Some(merged) = self.fused(&outputs, axes, kept) else { continue };
-            let related = small
-                || merged.inputs.len() < group.inputs.len() + self.inputs_alone(value, axes, kept)
-                || group.outputs.iter().any(|&output| self.users[output.index()].contains(&value));
-            if related && !self.is_apart(index, value, axes, kept) && !self.depends_through(index, &merged) {
+            let related = small || uses || merged.inputs.len() < group.inputs.len() + alone.inputs.len();
+            if related && !self.depends_through(index, &merged) {
                 let at = self.groups.len();
                 // The merged group runs where the later one would: everything that it reads is there by then.
                 let users_between = self.groups[index + 1..at]
@@ -325,8 +330,7 @@ impl<'a> Fuser<'a> {
                 return;
             }
         }
-        let group = self.fused(&[value], axes, kept);
-        self.groups.push(group.unwrap_or_else(|| unreachable!("a value can be computed alone")));
+        self.groups.push(alone);
     }
 
     /// Lets the group that sums `x` compute `Σ(x − mean(x))²` as well, if that is what `value` is, and memory runs along
@@ -398,21 +402,15 @@ impl<'a> Fuser<'a> {
         }
     }
 
-    /// Whether a value and an earlier group belong to the epilogues of different products, so that together they would
-    /// be in the way of both.
-    fn is_apart(&self, index: usize, value: Value, axes: &[usize], kept: Option<usize>) -> bool {
-        if !self.fusion.epilogues || kept.is_some() {
+    /// Whether a value, as a group of its own, and an earlier group belong to the epilogues of different products, so
+    /// that together they would be in the way of both.
+    fn is_apart(&self, group: &Group, alone: &Group) -> bool {
+        if !self.fusion.epilogues || matches!(alone.work, Work::Reduce { .. }) {
             return false;
         }
-        let group = &self.groups[index];
-        let alone = self.fused(&[value], axes, kept).unwrap_or_else(|| unreachable!("a value can be computed alone"));
-        let (first, second) = (epilogue::anchor(self.graph, group), epilogue::anchor(self.graph, &alone));
+        let (first, second) = (epilogue::anchor(self.graph, group), epilogue::anchor(self.graph, alone));
         let follows = group.outputs.iter().any(|output| alone.inputs.contains(output));
         first != second && !(follows && (first.is_none() || second.is_none()))
-    }
-
-    fn inputs_alone(&self, value: Value, axes: &[usize], kept: Option<usize>) -> usize {
-        self.fused(&[value], axes, kept).map_or(0, |group| group.inputs.len())
     }
 
     fn ready_before(&self, value: Value, index: usize) -> bool {

@@ -1,6 +1,9 @@
 //! Writes the body of a fused kernel: follows a value back to buffers, turning movement into index arithmetic.
 
-use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::mem::discriminant;
+
+use rustc_hash::FxHashMap;
 
 use super::kernel::{Access, Body, Instr, Load, Reg};
 use crate::ir::{Binary, DType, Graph, Op, Unary, Value};
@@ -39,6 +42,38 @@ pub(super) fn identity(axes: &[usize], rank: usize) -> Vec<Index> {
     axes.iter().map(|&axis| Index::axis(axis, rank)).collect()
 }
 
+/// An instruction, equal to another when its numbers are to the bit: 0 and −0 differ, and a NaN is equal to itself.
+struct Exact(Instr);
+
+impl PartialEq for Exact {
+    fn eq(&self, other: &Exact) -> bool {
+        match (&self.0, &other.0) {
+            (Instr::Float(a), Instr::Float(b)) => a.to_bits() == b.to_bits(),
+            (a, b) => a == b,
+        }
+    }
+}
+
+impl Eq for Exact {}
+
+impl Hash for Exact {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        discriminant(&self.0).hash(state);
+        match &self.0 {
+            Instr::Load(load) => load.hash(state),
+            Instr::Float(number) => number.to_bits().hash(state),
+            Instr::Word(word) => word.hash(state),
+            Instr::Position { axis, offset } => (axis, offset).hash(state),
+            Instr::Unary(function, x) => (function, x).hash(state),
+            Instr::Binary(function, a, b) => (function, a, b).hash(state),
+            Instr::Select(condition, a, b) => (condition, a, b).hash(state),
+            Instr::ToWord(x) | Instr::ToFloat(x) | Instr::RoundToHalf(x) => x.hash(state),
+            Instr::Random { stream, operands } => (stream, operands).hash(state),
+            Instr::Product => {}
+        }
+    }
+}
+
 /// A body under construction.
 pub(super) struct Inliner<'a> {
     graph: &'a Graph,
@@ -49,49 +84,50 @@ pub(super) struct Inliner<'a> {
     pub body: Body,
     /// The values loaded, by input number.
     pub inputs: Vec<Value>,
-    memo: HashMap<(Value, Vec<Index>), Reg>,
-    instrs: HashMap<String, Reg>,
+    /// The indices at which each value has been computed, and the registers.
+    memo: FxHashMap<Value, Vec<(Vec<Index>, Reg)>>,
+    instrs: FxHashMap<Exact, Reg>,
 }
 
 impl<'a> Inliner<'a> {
     /// An empty body over an iteration space of `rank` axes.
     pub fn new(graph: &'a Graph, is_buffer: &'a dyn Fn(Value) -> bool, rank: usize) -> Inliner<'a> {
         let (body, inputs) = (Body::default(), Vec::new());
-        Inliner { graph, is_buffer, rank, body, inputs, memo: HashMap::new(), instrs: HashMap::new() }
+        Inliner { graph, is_buffer, rank, body, inputs, memo: FxHashMap::default(), instrs: FxHashMap::default() }
     }
 
     fn push(&mut self, instr: Instr) -> Reg {
         // Equal instructions are one: instructions have no effects.
-        let key = format!("{instr:?}");
-        if let Some(&reg) = self.instrs.get(&key) {
-            return reg;
+        let next = self.body.instrs.len() as Reg;
+        let reg = *self.instrs.entry(Exact(instr.clone())).or_insert(next);
+        if reg == next {
+            self.body.instrs.push(instr);
         }
-        self.body.instrs.push(instr);
-        let reg = (self.body.instrs.len() - 1) as Reg;
-        self.instrs.insert(key, reg);
         reg
     }
 
     /// The register that holds `value` computed here, even if it has a buffer.
     pub fn compute(&mut self, value: Value, index: &[Index]) -> Reg {
-        let key = (value, index.to_vec());
-        if let Some(&reg) = self.memo.get(&key) {
+        if let Some(reg) = self.known(value, index) {
             return reg;
         }
         let reg = self.expand(value, index);
-        self.memo.insert(key, reg);
+        self.memo.entry(value).or_default().push((index.to_vec(), reg));
         reg
     }
 
     /// The register that holds `value` at an index of its axes.
     pub fn emit(&mut self, value: Value, index: &[Index]) -> Reg {
-        let key = (value, index.to_vec());
-        if let Some(&reg) = self.memo.get(&key) {
+        if let Some(reg) = self.known(value, index) {
             return reg;
         }
         let reg = if (self.is_buffer)(value) { self.load(value, index) } else { self.expand(value, index) };
-        self.memo.insert(key, reg);
+        self.memo.entry(value).or_default().push((index.to_vec(), reg));
         reg
+    }
+
+    fn known(&self, value: Value, index: &[Index]) -> Option<Reg> {
+        self.memo.get(&value)?.iter().find(|(other, _)| other == index).map(|(_, reg)| *reg)
     }
 
     fn load(&mut self, value: Value, index: &[Index]) -> Reg {
