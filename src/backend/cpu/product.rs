@@ -1,12 +1,14 @@
 //! Tiles of matrix products whose sums stay in registers.
 
+use std::mem::MaybeUninit;
+
 use super::isa::{Arithmetic, for_each_isa};
 use super::vector::Vector;
 
 /// Vectors beside each other in a tile.
 const VECTORS: usize = 3;
-/// Most floats of a tile: rows times columns.
-const TILE: usize = 8 * VECTORS * 16;
+/// Room for the largest tile: rows times columns. Nobody fills it with zeros, which would take as long as short sums do.
+type Tile = [f32; 8 * VECTORS * 16];
 /// Rows of a strip of the left operand, which can be stored apart from others.
 pub const STRIP: usize = 8;
 
@@ -180,24 +182,25 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
             return;
         }
         // By way of memory: what is addressed by numbers that are not known here would not stay in registers before.
-        let mut tile = [0.0_f32; TILE];
+        let mut tile = MaybeUninit::<Tile>::uninit();
+        let tile = tile.as_mut_ptr().cast::<f32>();
         for (at, sums) in sums.iter().enumerate() {
             for (vector, sum) in sums.iter().enumerate() {
-                sum.store(tile.as_mut_ptr().add((at * N + vector) * V::LANES));
+                sum.store(tile.add((at * N + vector) * V::LANES));
             }
         }
-        place_tile::<V>(p, &tile, [row, ROWS], [column, columns], N);
+        place_tile::<V>(p, tile, [row, ROWS], [column, columns], N);
     }
 }
 
 /// Copies a tile of `n` vectors a row to its place.
 ///
 /// # Safety
-/// As [`outer`].
+/// As [`outer`]; the tile has so many vectors in each of its rows.
 #[inline(always)]
 unsafe fn place_tile<V: Vector>(
     p: &Outer<'_>,
-    tile: &[f32; TILE],
+    tile: *const f32,
     [row, rows]: [usize; 2],
     [column, columns]: [usize; 2],
     n: usize,
@@ -213,7 +216,7 @@ unsafe fn place_tile<V: Vector>(
             for fragment in fragments {
                 let to = p.out.add(row * p.out_row + start + fragment.to as usize);
                 for at in 0..rows {
-                    let lanes = V::load(tile.as_ptr().add((at * n + vector) * V::LANES));
+                    let lanes = V::load(tile.add((at * n + vector) * V::LANES));
                     lanes.store_some(to.add(at * p.out_row), usize::from(fragment.first), usize::from(fragment.len));
                 }
             }
@@ -315,21 +318,27 @@ unsafe fn inner_tile<V: Vector, const ROWS: usize>(p: &Inner<'_>, row: usize, co
             }
         }
         // By way of memory: what is addressed by numbers that are not known here would not stay in registers before.
-        let mut tile = [0.0_f32; TILE];
+        let mut tile = MaybeUninit::<Tile>::uninit();
+        let tile = tile.as_mut_ptr().cast::<f32>();
         for (at, sums) in sums.iter().enumerate() {
             for (vector, sum) in sums.iter().enumerate() {
-                sum.store(tile.as_mut_ptr().add((vector * STRIP + at) * V::LANES));
+                sum.store(tile.add((vector * ROWS + at) * V::LANES));
             }
         }
-        for (to, lanes) in tile.chunks_exact(STRIP * V::LANES).enumerate().take(last + 1 - column) {
+        // The lanes of as many sums at once as there are, whatever their columns.
+        for start in (0..ROWS * VECTORS).step_by(STRIP) {
+            let number = STRIP.min(ROWS * VECTORS - start);
             let mut vectors = [V::splat(0.0); STRIP];
-            for (at, vector) in vectors.iter_mut().enumerate() {
-                *vector = V::load(lanes.as_ptr().add(at * V::LANES));
+            for (at, vector) in vectors.iter_mut().enumerate().take(number) {
+                *vector = V::load(tile.add((start + at) * V::LANES));
             }
             let totals = V::totals(vectors);
-            for (at, total) in totals.iter().enumerate().take(ROWS) {
-                let out = p.out.add((row + at) * p.out_row + column + to);
-                *out = if p.add { *out + *total } else { *total };
+            for (at, total) in totals.iter().enumerate().take(number) {
+                let (to, row_of_tile) = ((start + at) / ROWS, (start + at) % ROWS);
+                if column + to <= last {
+                    let out = p.out.add((row + row_of_tile) * p.out_row + column + to);
+                    *out = if p.add { *out + *total } else { *total };
+                }
             }
         }
     }
