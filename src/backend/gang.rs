@@ -322,7 +322,7 @@ impl Gang {
 
     /// Adds up what the parts have left, and lets all replicas update their weights.
     fn apply(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
-        #[cfg(feature = "faults")]
+        #[cfg(debug_assertions)]
         super::faults::in_an_update()?;
         let terms = self.terms()?;
         let all = match self.peers.take() {

@@ -1,8 +1,8 @@
 //! Executors of plans: the native CPU executor and WGSL through wgpu.
 
 pub mod cpu;
-#[cfg(feature = "faults")]
-pub mod faults;
+#[cfg(debug_assertions)]
+mod faults;
 pub mod gang;
 pub mod gpu;
 pub mod peers;

@@ -150,7 +150,7 @@ fn write_floats(
 }
 
 fn apply(session: &mut dyn Session, exchanged: &Exchanged, rest: &Rest, (plan, row): Step) -> Result<(), BackendError> {
-    #[cfg(feature = "faults")]
+    #[cfg(debug_assertions)]
     crate::backend::faults::in_a_replica();
     write_floats(session, &exchanged.statistics, &rest.statistics)?;
     if let Some(id) = exchanged.guard {

@@ -1,4 +1,4 @@
-//! Faults on demand, for tests of what follows from them: only in builds with debug assertions, only by `NNOPTC_FAULT`.
+//! The faults of GPUs among those of [`crate::backend::faults`].
 //!
 //! `hang 40` lets the 40th submission of the process's trainings never end, `lose 7 30` destroys the device at its 7th and
 //! 30th, `wrong barriers` changes what the adapter answered in that part of the self-test.
@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::device::Gpu;
+use crate::backend::faults::wanted;
 
 /// Waits for a word that nobody writes.
 const ENDLESS: &str = "
@@ -18,14 +19,6 @@ fn main() {
     }
 }
 ";
-
-fn wanted(kind: &str) -> Option<String> {
-    let text = std::env::var("NNOPTC_FAULT").ok()?;
-    let (found, rest) =
-        text.split_once(' ').unwrap_or_else(|| panic!("a fault is a word and what it is about: {text}"));
-    assert!(matches!(found, "hang" | "lose" | "wrong"), "there is no fault `{found}`");
-    (found == kind).then(|| rest.to_owned())
-}
 
 /// Counts a submission of a training, and lets it go wrong if that is wanted of it.
 pub(super) fn strike(gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) {
