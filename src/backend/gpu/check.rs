@@ -9,11 +9,12 @@ use crate::backend::{BackendError, Session, Setup};
 use crate::ir::graph::Init;
 use crate::ir::random::philox;
 use crate::ir::{DType, StateId, StateInfo, StateKind, States};
-use crate::plan::{Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Store};
+use crate::plan::{Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Reducer, Reduction, Store};
 
 use super::adapters::Adapter;
 use super::cache::Remembered;
 use super::device::Gpu;
+use super::grants::Grants;
 use super::pipelines::{self, Bindings};
 use super::session::GpuSession;
 use super::source::{ARENA, ARENA_HALVES, BINDINGS, PARAMS, STATE_HALVES, STATES};
@@ -38,7 +39,7 @@ pub fn self_test(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
 /// The result of [`self_test`], which earlier processes may have found if nothing was wrong in what all kernels need.
 fn tested(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     once(adapter, |adapter| {
-        let memory = Remembered::of("checks", &format!("{} {}", adapter.key(), PROBE), CHECKS_BYTES);
+        let memory = Remembered::of("checks", &format!("{} {PARTS:?} {PROBE}", adapter.key()), CHECKS_BYTES);
         if let Some(checks) = memory.as_ref().and_then(|memory| read(&memory.read()?)) {
             return Ok(checks);
         }
@@ -72,12 +73,14 @@ const PROBE: &str = include_str!("../../../shaders/self_test.wgsl");
 const CHECKS_BYTES: u64 = 64 << 10;
 
 /// The names of the parts that some kernels do without: numbers of 16 bits by themselves, as halves of words, and what
-/// writes those.
+/// writes those; what is only faster.
 const NATIVE_HALVES: &str = "16-bit storage";
 const PACKED_HALVES: &str = "16-bit storage in words";
 const ATOMICS: &str = "atomics";
 const PRODUCT: &str = "a product";
-const PARTS: [&str; 9] = [
+const SUBGROUPS: &str = "subgroups";
+const MATRICES: &str = "cooperative matrices";
+const PARTS: [&str; 11] = [
     "long loops",
     "infinity and NaN by their bits",
     "ReLU of NaN",
@@ -87,7 +90,11 @@ const PARTS: [&str; 9] = [
     PRODUCT,
     NATIVE_HALVES,
     PACKED_HALVES,
+    SUBGROUPS,
+    MATRICES,
 ];
+/// Those that are only tried where the adapter says that it has what they need.
+const OPTIONAL: [&str; 3] = [NATIVE_HALVES, SUBGROUPS, MATRICES];
 
 /// Lines of a part and what was wrong.
 fn write(checks: &[Check]) -> Vec<u8> {
@@ -105,23 +112,34 @@ fn read(bytes: &[u8]) -> Option<Vec<Check>> {
     };
     let checks: Vec<Check> = std::str::from_utf8(bytes).ok()?.lines().map(check).collect::<Option<_>>()?;
     let has = |part: &&str| checks.iter().any(|check| check.name == *part);
-    PARTS.iter().filter(|part| **part != NATIVE_HALVES).all(has).then_some(checks)
+    PARTS.iter().filter(|part| !OPTIONAL.contains(part)).all(has).then_some(checks)
 }
 
-fn stores_halves(checks: &[Check]) -> bool {
-    checks.iter().any(|check| check.name == NATIVE_HALVES && check.problem.is_none())
+fn is_right(checks: &[Check], part: &str) -> bool {
+    checks.iter().any(|check| check.name == part && check.problem.is_none())
+}
+
+/// What the adapter has and computes rightly. Drivers that compute on the CPU gain nothing from subgroups.
+pub(super) fn grants(adapter: &Adapter) -> Result<Grants, BackendError> {
+    let checks = tested(adapter)?;
+    let own = Grants::of(adapter);
+    Ok(Grants {
+        native_halves: is_right(&checks, NATIVE_HALVES),
+        subgroup: own.subgroup.filter(|_| is_right(&checks, SUBGROUPS) && !adapter.software),
+        matrix: own.matrix.filter(|_| is_right(&checks, MATRICES)),
+    })
 }
 
 /// Whether numbers of 16 bits can be stored by themselves; else they are stored as halves of words.
 pub fn has_native_halves(adapter: &Adapter) -> Result<bool, BackendError> {
-    Ok(stores_halves(&tested(adapter)?))
+    Ok(grants(adapter)?.native_halves)
 }
 
 /// The first part with a problem that matters to kernels that store numbers of 16 bits, or do not.
 fn first_problem(checks: &[Check], halves: bool) -> Option<(&'static str, &str)> {
-    let native = stores_halves(checks);
+    let native = is_right(checks, NATIVE_HALVES);
     let matters = |check: &&Check| match check.name {
-        NATIVE_HALVES => false,
+        NATIVE_HALVES | SUBGROUPS | MATRICES => false,
         ATOMICS | PACKED_HALVES => halves && !native,
         _ => true,
     };
@@ -144,14 +162,25 @@ pub(super) fn require(adapter: &Adapter, halves: bool) -> Result<(), BackendErro
 fn run(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     let mut checks = probes(adapter)?;
     checks.push(Check { name: PRODUCT, problem: product(adapter)? });
-    let gpu = Gpu::open(adapter)?;
-    if gpu.native_halves {
+    let own = Grants::of(adapter);
+    let none = Grants::default();
+    if own.native_halves {
+        let gpu = open(adapter, Grants { native_halves: true, ..none })?;
         checks.push(Check { name: NATIVE_HALVES, problem: halves(NATIVE_HALVES, gpu)? });
     }
-    let mut gpu = Gpu::open(adapter)?;
-    gpu.native_halves = false;
-    checks.push(Check { name: PACKED_HALVES, problem: halves(PACKED_HALVES, gpu)? });
+    checks.push(Check { name: PACKED_HALVES, problem: halves(PACKED_HALVES, open(adapter, none)?)? });
+    if own.subgroup.is_some() {
+        let gpu = open(adapter, Grants { subgroup: own.subgroup, ..none })?;
+        checks.push(Check { name: SUBGROUPS, problem: reductions(gpu)? });
+    }
     Ok(checks)
+}
+
+/// A device whose kernels use no more than this.
+fn open(adapter: &Adapter, grants: Grants) -> Result<Gpu, BackendError> {
+    let mut gpu = Gpu::open(adapter)?;
+    gpu.grants = grants;
+    Ok(gpu)
 }
 
 const PROBE_WORDS: usize = 1060;
@@ -249,22 +278,12 @@ fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
     const SIZES: [usize; 3] = [70, 67, 33];
     let [m, n, k] = SIZES;
     let mut states = States::default();
-    let mut buffer = |name: &str, len: usize| {
-        let place = Place::State(states.declare(StateInfo {
-            name: name.to_owned(),
-            shape: vec![len],
-            dtype: DType::F32,
-            kind: StateKind::Buffer,
-            init: Init::Fill(0.0),
-            layer: None,
-        }));
-        BufferRef { place, len, dtype: DType::F32 }
-    };
-    let (a, b, out) = (buffer("a", m * k), buffer("b", k * n), buffer("out", m * n));
+    let [a, b, out] =
+        [("a", m * k), ("b", k * n), ("out", m * n)].map(|(name, len)| state(&mut states, name, len, DType::F32));
     let kind = KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out: out.into() };
     let plan = Plan { kernels: vec![Kernel { kind, name: "self-test".to_owned() }], ..Plan::default() };
     let setup = Setup { plans: &[plan], states: &states, data: &[] };
-    let mut session = GpuSession::new(&setup, Gpu::open(adapter)?)?;
+    let mut session = GpuSession::new(&setup, open(adapter, Grants::default())?)?;
 
     let factor = |index: usize, prime: usize| (index * prime % 1_009) as f32 / 1_009.0 - 0.5;
     let left: Vec<f32> = (0..m * k).map(|index| factor(index, 389)).collect();
@@ -283,6 +302,45 @@ fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
         }
     }
     Ok((worst.is_nan() || worst > 1e-5).then(|| format!("an element is off by {worst:.2e}")))
+}
+
+/// Sum, largest and place of the largest of rows of whole numbers, by the invocations of a workgroup, through a whole
+/// session.
+fn reductions(gpu: Gpu) -> Result<Option<String>, BackendError> {
+    const ROWS: usize = 3;
+    const LENGTH: usize = 1_000;
+    let mut states = States::default();
+    let numbers = state(&mut states, "numbers", ROWS * LENGTH, DType::F32);
+    let [sums, most] = ["sums", "most"].map(|name| state(&mut states, name, ROWS, DType::F32));
+    let places = state(&mut states, "places", ROWS, DType::U32);
+    let access = Access { offset: 0, strides: vec![LENGTH, 1], indirect: Vec::new() };
+    let reduction = |kind, output| Reduction { reg: 0, kind, output };
+    let kind = KernelKind::Reduce {
+        shape: vec![ROWS, LENGTH],
+        kept: 1,
+        inputs: vec![numbers],
+        body: Body { instrs: vec![Instr::Load(Load { input: 0, access })] },
+        reductions: vec![
+            reduction(Reducer::Sum, sums),
+            reduction(Reducer::Max, most),
+            reduction(Reducer::ArgMax, places),
+        ],
+    };
+    let plan = Plan { kernels: vec![Kernel { kind, name: "self-test".to_owned() }], ..Plan::default() };
+    let mut session = GpuSession::new(&Setup { plans: &[plan], states: &states, data: &[] }, gpu)?;
+    let values: Vec<u32> = (0..ROWS * LENGTH).map(|index| (index * 389 % 1_009) as u32).collect();
+    let words: Vec<u32> = values.iter().map(|&value| (value as f32).to_bits()).collect();
+    session.write_state(StateId(0), &words)?;
+    session.run(0, &[])?;
+    let found = answered(SUBGROUPS, session.read_states(&[StateId(1), StateId(2), StateId(3)])?);
+    let rows = || values.chunks(LENGTH);
+    let largest = |row: &[u32]| row.iter().copied().max().unwrap_or(0);
+    let place = |row: &[u32]| row.iter().position(|value| *value == largest(row)).unwrap_or(0);
+    let mut right: Vec<u32> = rows().map(|row| (row.iter().sum::<u32>() as f32).to_bits()).collect();
+    right.extend(rows().map(|row| (largest(row) as f32).to_bits()));
+    right.extend(rows().map(|row| place(row) as u32));
+    let wrong = found.iter().zip(&right).position(|(found, right)| found != right);
+    Ok(wrong.map(|at| format!("found {:#x} where {:#x} is right", found[at], right[at])))
 }
 
 /// Numbers that are stored in 16 bits and read again, through a whole session.
@@ -308,19 +366,8 @@ fn halves(part: &str, gpu: Gpu) -> Result<Option<String>, BackendError> {
     let numbers = [&numbers[..], &[f32::INFINITY, f32::NEG_INFINITY, f32::NAN]].concat();
     let len = numbers.len();
     let mut states = States::default();
-    let mut state = |name: &str, dtype| {
-        let id = states.declare(StateInfo {
-            name: name.to_owned(),
-            shape: vec![len],
-            dtype,
-            kind: StateKind::Buffer,
-            init: Init::Fill(0.0),
-            layer: None,
-        });
-        BufferRef { place: Place::State(id), len, dtype }
-    };
-    let (from, to) = (state("from", DType::F32), state("to", DType::F32));
-    let stored = state("stored", DType::F16);
+    let [from, to] = ["from", "to"].map(|name| state(&mut states, name, len, DType::F32));
+    let stored = state(&mut states, "stored", len, DType::F16);
     let between = BufferRef { place: Place::Arena(3), len, dtype: DType::F16 };
     let copy = |from: BufferRef, to: BufferRef| {
         let access = Access { offset: 0, strides: vec![1], indirect: Vec::new() };
@@ -343,6 +390,19 @@ fn halves(part: &str, gpu: Gpu) -> Result<Option<String>, BackendError> {
     Ok(wrong)
 }
 
+/// A state of the test.
+fn state(states: &mut States, name: &str, len: usize, dtype: DType) -> BufferRef {
+    let id = states.declare(StateInfo {
+        name: name.to_owned(),
+        shape: vec![len],
+        dtype,
+        kind: StateKind::Buffer,
+        init: Init::Fill(0.0),
+        layer: None,
+    });
+    BufferRef { place: Place::State(id), len, dtype }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,11 +416,11 @@ mod tests {
     fn each_part_matters_to_the_kernels_that_need_it() {
         for part in PARTS {
             let found = checks(&[part]);
-            let always = !matches!(part, NATIVE_HALVES | PACKED_HALVES | ATOMICS);
+            let always = !OPTIONAL.contains(&part) && !matches!(part, PACKED_HALVES | ATOMICS);
             assert_eq!(first_problem(&found, false).is_some(), always, "{part}");
             // By themselves they are right.
             assert_eq!(first_problem(&found, true).is_some(), always, "{part}");
-            if part != NATIVE_HALVES {
+            if !OPTIONAL.contains(&part) {
                 let found = checks(&[NATIVE_HALVES, part]);
                 assert_eq!(first_problem(&found, true), Some((part, "found 1 where 2 is right")));
             }
@@ -370,8 +430,10 @@ mod tests {
 
     #[test]
     fn results_are_read_as_they_were_written() {
-        for found in [checks(&[]), checks(&[NATIVE_HALVES, ATOMICS]), checks(&[])[..7].to_vec()] {
-            let whole = PARTS.iter().all(|part| *part == NATIVE_HALVES || found.iter().any(|it| it.name == *part));
+        for found in
+            [checks(&[]), checks(&[NATIVE_HALVES, ATOMICS]), checks(&[])[..7].to_vec(), checks(&[])[..9].to_vec()]
+        {
+            let whole = PARTS.iter().all(|part| OPTIONAL.contains(part) || found.iter().any(|it| it.name == *part));
             assert_eq!(read(&write(&found)), whole.then_some(found));
         }
         for wrong in ["", "long loops\t\n", "\u{1}", "barriers"] {

@@ -10,6 +10,8 @@ use crate::backend::BackendError;
 
 use super::adapters::Adapter;
 use super::cache::DiskCache;
+use super::grants::Grants;
+use super::tune::Choices;
 
 /// How long to wait for one submission, which is meant to last less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,8 +51,10 @@ pub(super) struct Gpu {
     /// Device and driver, which decide the bits of results.
     pub kind: String,
     pub software: bool,
-    /// Numbers of 16 bits are stored by themselves, not as halves of words.
-    pub native_halves: bool,
+    /// What its kernels may use.
+    pub grants: Grants,
+    /// The tiles of products that do not have the usual one.
+    pub choices: Choices,
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
@@ -69,12 +73,12 @@ impl Gpu {
         }
         let patience = patience(std::env::var(PATIENCE_VARIABLE).ok().as_deref()).map_err(failed)?;
         let limits = adapter.inner.limits();
-        let wanted = wgpu::Features::PIPELINE_CACHE | wgpu::Features::SHADER_F16;
-        let features = adapter.inner.features() & wanted;
+        let grants = Grants::of(adapter);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("nnoptc"),
-            required_features: features,
+            required_features: grants.features(adapter),
             required_limits: limits.clone(),
+            experimental_features: experimental(grants),
             ..Default::default()
         };
         let request = pollster::block_on(adapter.inner.request_device(&descriptor));
@@ -91,7 +95,8 @@ impl Gpu {
             name: adapter.name.clone(),
             kind: format!("{}, {}", adapter.name, adapter.driver),
             software: adapter.software,
-            native_halves: features.contains(wgpu::Features::SHADER_F16),
+            grants,
+            choices: Choices::default(),
             cache: DiskCache::open(adapter, &device),
             device,
             queue,
@@ -189,6 +194,16 @@ impl Gpu {
         let view = staging.get_mapped_range(..bytes).map_err(|error| self.failed(error.to_string()))?;
         Ok(view.to_vec())
     }
+}
+
+/// Unlocks what wgpu calls experimental, for adapters with cooperative matrices alone.
+fn experimental(grants: Grants) -> wgpu::ExperimentalFeatures {
+    if grants.matrix.is_none() {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    // SAFETY: only `tile` writes such text, a test holds all of it to naga's rules and to what naga leaves open (equal sizes,
+    // whole subgroups, places inside the tiles), and no kernel has it before the self-test has passed.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 fn note(failure: &Mutex<Option<Failure>>, what: Failure) {

@@ -259,20 +259,20 @@ fn text(
     body: &str,
 ) -> String {
     let mut text = String::new();
-    if target.native_halves && [ARENA_HALVES, STATE_HALVES].iter().any(|halves| bindings.contains(halves)) {
+    if target.grants.native_halves && [ARENA_HALVES, STATE_HALVES].iter().any(|halves| bindings.contains(halves)) {
         text.push_str("enable f16;\n\n");
     }
     text.push_str("// Where buffers begin, in words; sizes.\n");
     let quads = params.div_ceil(4);
     writeln!(text, "struct Params {{\n    words: array<vec4<u32>, {quads}>,\n}}\n")
         .expect("a string can be written to");
-    for line in binding_lines(bindings, target.native_halves) {
+    for line in binding_lines(bindings, target.grants.native_halves) {
         text.push_str(&line);
     }
     writeln!(text, "\n// Invocations of a workgroup.\nconst LANES = {}u;\n", target.lanes()).expect("as above");
     text.push_str(head);
     for library in libraries {
-        text.push_str(library.text());
+        text.push_str(&library.text(target));
         text.push('\n');
     }
     write!(

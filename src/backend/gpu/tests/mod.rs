@@ -8,6 +8,7 @@ mod reductions;
 mod reference;
 mod sessions;
 mod texts;
+mod tiles;
 
 use std::sync::OnceLock;
 
@@ -102,14 +103,28 @@ impl Bench {
         self.kernels.push(Kernel { kind, name: format!("kernel {}", self.kernels.len()) });
     }
 
-    /// Runs all kernels as one step, with the loops for software and those for GPUs.
+    /// Runs all kernels as one step, with the loops for software and those for GPUs, without subgroups.
     fn check(&self) {
+        self.check_on(&[&without_subgroups(true), &without_subgroups(false)]);
+    }
+
+    /// As [`Bench::check`], and with subgroups where the adapter has them.
+    fn check_with_subgroups(&self) {
+        let plain = [without_subgroups(true), without_subgroups(false)];
+        self.check_on(&[&plain[0], &plain[1], &|gpu| gpu.software = true, &|gpu| gpu.software = false]);
+    }
+
+    /// Runs all kernels as one step on devices that grant all that they have, but for each of these changes.
+    fn check_on(&self, changes: &[&dyn Fn(&mut Gpu)]) {
         let expected = self.expected();
         for adapter in test_adapters() {
-            for software in [true, false] {
-                let variant = if software { "software" } else { "GPU" };
-                let context = format!("{} with the loops for {variant}", adapter.name);
-                self.compare(&self.run(adapter, software), &expected, &context);
+            for change in changes {
+                let mut gpu = Gpu::open(adapter).expect("the adapter has a device");
+                change(&mut gpu);
+                let loops = if gpu.software { "software" } else { "GPUs" };
+                let context =
+                    format!("{} with the loops for {loops} and {:?}, {:?}", adapter.name, gpu.grants, gpu.choices);
+                self.compare(&self.run(gpu), &expected, &context);
             }
         }
     }
@@ -118,9 +133,7 @@ impl Bench {
         Plan { kernels: self.kernels.clone(), ..Plan::default() }
     }
 
-    fn run(&self, adapter: &Adapter, software: bool) -> Vec<Vec<u32>> {
-        let mut gpu = Gpu::open(adapter).expect("the adapter has a device");
-        gpu.software = software;
+    fn run(&self, gpu: Gpu) -> Vec<Vec<u32>> {
         let plans = [self.plan()];
         let setup = Setup { plans: &plans, states: &self.states, data: &[] };
         let mut session = GpuSession::new(&setup, gpu).expect("the kernels compile");
@@ -167,6 +180,14 @@ impl Bench {
                 assert!(same || near, "{context}: element {index} is {found}, expected {value}\n{what}");
             }
         }
+    }
+}
+
+/// The loops for software or those for GPUs, without subgroups.
+fn without_subgroups(software: bool) -> impl Fn(&mut Gpu) {
+    move |gpu| {
+        gpu.software = software;
+        gpu.grants.subgroup = None;
     }
 }
 
