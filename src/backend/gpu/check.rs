@@ -15,9 +15,12 @@ use super::adapters::Adapter;
 use super::cache::Remembered;
 use super::device::Gpu;
 use super::grants::Grants;
+use super::launch::product_of;
 use super::pipelines::{self, Bindings};
 use super::session::GpuSession;
 use super::source::{ARENA, ARENA_HALVES, BINDINGS, PARAMS, STATE_HALVES, STATES};
+use super::tile::Tile;
+use super::tune::Choices;
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,7 +164,8 @@ pub(super) fn require(adapter: &Adapter, halves: bool) -> Result<(), BackendErro
 
 fn run(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     let mut checks = probes(adapter)?;
-    checks.push(Check { name: PRODUCT, problem: product(adapter)? });
+    let gpu = open(adapter, Grants::default())?;
+    checks.push(Check { name: PRODUCT, problem: product(PRODUCT, [70, 67, 33], DType::F32, false, |_| gpu)? });
     let own = Grants::of(adapter);
     let none = Grants::default();
     if own.native_halves {
@@ -172,6 +176,10 @@ fn run(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     if own.subgroup.is_some() {
         let gpu = open(adapter, Grants { subgroup: own.subgroup, ..none })?;
         checks.push(Check { name: SUBGROUPS, problem: reductions(gpu)? });
+    }
+    if own.matrix.is_some() {
+        let grants = Grants { subgroup: None, ..own };
+        checks.push(Check { name: MATRICES, problem: matrix_products(adapter, grants)? });
     }
     Ok(checks)
 }
@@ -273,35 +281,66 @@ fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError>
     Ok(bytemuck::pod_collect_to_vec(&gpu.read(&buffer, &[(0, bytes)])?))
 }
 
-/// A product of odd sizes against sums in `f64`, through a whole session.
-fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
-    const SIZES: [usize; 3] = [70, 67, 33];
-    let [m, n, k] = SIZES;
-    let mut states = States::default();
-    let [a, b, out] =
-        [("a", m * k), ("b", k * n), ("out", m * n)].map(|(name, len)| state(&mut states, name, len, DType::F32));
-    let kind = KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out: out.into() };
-    let plan = Plan { kernels: vec![Kernel { kind, name: "self-test".to_owned() }], ..Plan::default() };
-    let setup = Setup { plans: &[plan], states: &states, data: &[] };
-    let mut session = GpuSession::new(&setup, open(adapter, Grants::default())?)?;
+/// Products by cooperative matrices, in both sizes of tile, of operands that lie in memory in both ways.
+fn matrix_products(adapter: &Adapter, grants: Grants) -> Result<Option<String>, BackendError> {
+    for tile in grants.matrix.into_iter().flat_map(Tile::by_matrices) {
+        for is_transposed in [false, true] {
+            let mut gpu = open(adapter, grants)?;
+            let problem = product(MATRICES, [130, 67, 530], DType::F16, is_transposed, |key| {
+                gpu.choices = Choices::from([(key, tile)]);
+                gpu
+            })?;
+            if problem.is_some() {
+                return Ok(problem);
+            }
+        }
+    }
+    Ok(None)
+}
 
-    let factor = |index: usize, prime: usize| (index * prime % 1_009) as f32 / 1_009.0 - 0.5;
+/// A product of odd sizes, of operands that are stored so and both transposed or not, against sums in `f64`, through a whole
+/// session on the device that `device` gives for the product's key.
+fn product(
+    part: &str,
+    [m, n, k]: [usize; 3],
+    dtype: DType,
+    is_transposed: bool,
+    device: impl FnOnce(String) -> Gpu,
+) -> Result<Option<String>, BackendError> {
+    let mut states = States::default();
+    let [a, b] = [("a", m * k), ("b", k * n)].map(|(name, len)| state(&mut states, name, len, dtype));
+    let out = state(&mut states, "out", m * n, DType::F32);
+    let (transpose_a, transpose_b) = (is_transposed, is_transposed);
+    let kind = KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out: out.into() };
+    let gpu = device(product_of(&kind).map_or_else(String::new, |product| product.key()));
+    let kernels = vec![Kernel { kind, name: "self-test".to_owned() }];
+    let plan = Plan { kernels, packs_halves: true, ..Plan::default() };
+    let mut session = GpuSession::new(&Setup { plans: &[plan], states: &states, data: &[] }, gpu)?;
+
+    let factor = |index: usize, prime: usize| {
+        let factor = (index * prime % 1_009) as f32 / 1_009.0 - 0.5;
+        if dtype == DType::F16 { half::f16::from_f32(factor).to_f32() } else { factor }
+    };
     let left: Vec<f32> = (0..m * k).map(|index| factor(index, 389)).collect();
     let right: Vec<f32> = (0..k * n).map(|index| factor(index, 613)).collect();
     session.write_state(StateId(0), bytemuck::cast_slice(&left))?;
     session.write_state(StateId(1), bytemuck::cast_slice(&right))?;
     session.run(0, &[])?;
-    let found = answered(PRODUCT, session.read_state(StateId(2))?);
+    let found = answered(part, session.read_state(StateId(2))?);
     let mut worst = 0.0_f64;
     for row in 0..m {
         for column in 0..n {
-            let terms = (0..k).map(|term| f64::from(left[row * k + term]) * f64::from(right[term * n + column]));
+            let place_a = |term: usize| if is_transposed { term * m + row } else { row * k + term };
+            let place_b = |term: usize| if is_transposed { column * k + term } else { term * n + column };
+            let terms = (0..k).map(|term| f64::from(left[place_a(term)]) * f64::from(right[place_b(term)]));
             let error = (f64::from(f32::from_bits(found[row * n + column])) - terms.sum::<f64>()).abs();
             // NaN counts as wrong.
             worst = if error <= worst { worst } else { error };
         }
     }
-    Ok((worst.is_nan() || worst > 1e-5).then(|| format!("an element is off by {worst:.2e}")))
+    // Some devices cut the sums of matrices off instead of rounding them.
+    let most = if dtype == DType::F16 { 2e-4 } else { 1e-5 };
+    Ok((worst.is_nan() || worst > most).then(|| format!("an element is off by {worst:.2e}")))
 }
 
 /// Sum, largest and place of the largest of rows of whole numbers, by the invocations of a workgroup, through a whole

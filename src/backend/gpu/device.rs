@@ -55,6 +55,9 @@ pub(super) struct Gpu {
     pub grants: Grants,
     /// The tiles of products that do not have the usual one.
     pub choices: Choices,
+    /// What becomes of the text of kernels before it is compiled.
+    #[cfg(test)]
+    pub rewrite: Option<fn(&str) -> String>,
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
@@ -97,6 +100,8 @@ impl Gpu {
             software: adapter.software,
             grants,
             choices: Choices::default(),
+            #[cfg(test)]
+            rewrite: None,
             cache: DiskCache::open(adapter, &device),
             device,
             queue,
@@ -201,7 +206,7 @@ fn experimental(grants: Grants) -> wgpu::ExperimentalFeatures {
     if grants.matrix.is_none() {
         return wgpu::ExperimentalFeatures::disabled();
     }
-    // SAFETY: only `tile` writes such text, a test holds all of it to naga's rules and to what naga leaves open (equal sizes,
+    // SAFETY: only `matrix_tile` writes such text, a test holds all of it to naga's rules and to what naga leaves open (equal sizes,
     // whole subgroups, places inside the tiles), and no kernel has it before the self-test has passed.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

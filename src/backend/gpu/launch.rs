@@ -58,6 +58,8 @@ pub(super) struct Launch {
     pub work: u64,
     /// Its text is long and serves many kernels of a plan as it is, so it shares no dispatch with others.
     pub is_alone: bool,
+    /// It has cooperative matrices, and the numbers `subgroup` and `subgroups`.
+    pub by_matrices: bool,
 }
 
 impl Target {

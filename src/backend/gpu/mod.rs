@@ -13,6 +13,7 @@ mod grants;
 mod identity;
 mod launch;
 mod layout;
+mod matrix_tile;
 mod pipelines;
 mod pointwise;
 mod pool;

@@ -11,7 +11,7 @@ use super::launch::{Launch, Lowered, MAX_TRIPS, Target};
 use super::pointwise::work_of;
 use super::source::{Library, Source};
 use super::space::Space;
-use super::tile::{BLOCK, Tile};
+use super::tile::{BLOCK, By, Tile};
 
 /// `out[part, row, column] = Σ a[part, row, term] · b[part, term, column]`
 pub(super) struct Product<'a> {
@@ -140,7 +140,7 @@ const MOST_PARTIAL: usize = 1 << 20;
 
 /// The tile that was chosen for the product, else the one that follows from its sizes.
 fn tile(target: &Target, product: &Product) -> Tile {
-    target.choices.get(&product.key()).copied().unwrap_or_else(|| Tile::candidates(product)[0])
+    target.choices.get(&product.key()).copied().unwrap_or_else(|| Tile::candidates(product, target.grants)[0])
 }
 
 /// Rough operations of so many multiplications whose factors are read from memory each time.
@@ -216,7 +216,8 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
     };
     let last = if slices == 1 { finish_work(product) } else { 0 };
     let launch = source.finish(entry, (groups(target, product, kind) * slices) as u64, work + last);
-    Launch { is_alone: matches!(kind, Loop::Tile(_) | Loop::Register(_)), ..launch }
+    let is_alone = matches!(kind, Loop::Tile(_) | Loop::Register(_));
+    Launch { is_alone, by_matrices: matches!(kind, Loop::Tile(Tile { by: By::Matrices(_), .. })), ..launch }
 }
 
 fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {

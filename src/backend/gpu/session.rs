@@ -571,7 +571,12 @@ fn lower_plan(
     let data_slots = data.iter().map(|range| range.buffer).collect();
     let (choices, scratch) = (choices.clone(), plan.arena_words);
     let target = Target { software: gpu.software, grants: gpu.grants, choices, data_slots, scratch };
-    let (dispatches, scratch) = dispatch::dispatches(plan, &target).map_err(|reason| gpu.failed(reason))?;
+    #[cfg_attr(not(test), allow(unused_mut))]
+    let (mut dispatches, scratch) = dispatch::dispatches(plan, &target).map_err(|reason| gpu.failed(reason))?;
+    #[cfg(test)]
+    if let Some(rewrite) = gpu.rewrite {
+        dispatches.iter_mut().for_each(|dispatch| dispatch.text = rewrite(&dispatch.text));
+    }
     Ok(Lowering { dispatches, scratch, slots, data })
 }
 

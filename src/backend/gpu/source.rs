@@ -254,6 +254,7 @@ impl<'a> Source<'a> {
             groups,
             work,
             is_alone: false,
+            by_matrices: false,
         }
     }
 }

@@ -6,6 +6,10 @@
 
 use std::fmt::Write;
 
+use crate::ir::DType;
+
+use super::grants::{Grants, Matrix};
+use super::matrix_tile;
 use super::product::Product;
 
 /// Invocations of a workgroup.
@@ -25,19 +29,26 @@ pub(super) struct Tile {
     pub columns: usize,
     /// Terms that are in workgroup memory at once.
     pub depth: usize,
-    /// Rows of an invocation: 1, 4 or 8.
-    height: usize,
-    /// Columns of an invocation: 4 or 8.
-    width: usize,
+    /// What computes a part of it.
+    pub by: By,
 }
 
-const fn tile(rows: usize, columns: usize, depth: usize, [height, width]: [usize; 2]) -> Tile {
-    Tile { rows, columns, depth, height, width }
+/// What computes a part of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// An invocation with so many rows (1, 4 or 8) and columns (4 or 8) in registers.
+    Registers([usize; 2]),
+    /// A subgroup with cooperative matrices, for operands of 16 bits.
+    Matrices(Matrix),
+}
+
+const fn tile(rows: usize, columns: usize, depth: usize, part: [usize; 2]) -> Tile {
+    Tile { rows, columns, depth, by: By::Registers(part) }
 }
 
 impl Tile {
-    /// All sizes; both operands fit in the 16 KiB of workgroup memory that every adapter grants.
-    pub const ALL: [Tile; 7] = [
+    /// All sizes by registers; both operands fit in the 16 KiB of workgroup memory that every adapter grants.
+    pub const BY_REGISTERS: [Tile; 7] = [
         tile(32, 32, 32, [1, 4]),
         tile(32, 128, 16, [4, 4]),
         tile(128, 32, 16, [4, 4]),
@@ -49,24 +60,42 @@ impl Tile {
 
     /// The tiles to try for a product, the one to take without a try first: none that has more than twice the elements,
     /// with those past the ends of rows and columns, of the one that has the fewest.
-    pub fn candidates(product: &Product) -> Vec<Tile> {
+    pub fn candidates(product: &Product, grants: Grants) -> Vec<Tile> {
         let padded = |tile: &Tile| tile.count(product) * tile.rows * tile.columns;
-        let least = Tile::ALL.iter().map(padded).min().unwrap_or(0);
-        let usual = Tile::usual(product);
-        let others = Tile::ALL.into_iter().filter(|tile| *tile != usual && padded(tile) <= 2 * least);
+        let least = Tile::BY_REGISTERS.iter().map(padded).min().unwrap_or(0);
+        let halves = product.reads.iter().all(|(_, buffer)| buffer.dtype == DType::F16);
+        let by_matrices = grants.matrix.filter(|_| halves).map(Tile::by_matrices);
+        let usual = Tile::usual(product, by_matrices);
+        let by_registers = Tile::BY_REGISTERS.into_iter().filter(|tile| padded(tile) <= 2 * least);
+        let others = by_matrices.into_iter().flatten().chain(by_registers).filter(|tile| *tile != usual);
         std::iter::once(usual).chain(others).collect()
     }
 
-    /// The tile that follows from the sizes: no wider than needed, and large if there are many of them.
-    fn usual(product: &Product) -> Tile {
+    /// Both sizes by cooperative matrices, the smaller one first; they fit in 16 KiB as well.
+    pub fn by_matrices(matrix: Matrix) -> [Tile; 2] {
+        [(64, 32), (128, 16)].map(|(size, depth)| Tile { rows: size, columns: size, depth, by: By::Matrices(matrix) })
+    }
+
+    /// All tiles of an adapter.
+    pub fn all(grants: Grants) -> Vec<Tile> {
+        let by_matrices = grants.matrix.map(Tile::by_matrices);
+        Tile::BY_REGISTERS.into_iter().chain(by_matrices.into_iter().flatten()).collect()
+    }
+
+    /// The tile that follows from the sizes: no wider than needed, large if there are many of them, and by matrices where
+    /// few of their rows and columns are past the ends.
+    fn usual(product: &Product, by_matrices: Option<[Tile; 2]>) -> Tile {
         let sizes = match (product.rows <= 32, product.columns <= 32) {
             (true, true) => [32, 32],
             (true, false) => [32, 128],
             (false, true) => [128, 32],
             (false, false) => [64, 64],
         };
+        if let Some([small, large]) = by_matrices.filter(|_| sizes == [64, 64]) {
+            return if large.count(product) >= MANY { large } else { small };
+        }
         let of = |[rows, columns]: [usize; 2]| {
-            Tile::ALL.into_iter().find(|tile| [tile.rows, tile.columns] == [rows, columns])
+            Tile::BY_REGISTERS.into_iter().find(|tile| [tile.rows, tile.columns] == [rows, columns])
         };
         let large = of([128, 128]).filter(|tile| sizes == [64, 64] && tile.count(product) >= MANY);
         large.or_else(|| of(sizes)).unwrap_or_else(|| unreachable!("there are tiles of these sizes"))
@@ -77,20 +106,31 @@ impl Tile {
         product.parts * product.rows.div_ceil(self.rows) * product.columns.div_ceil(self.columns)
     }
 
-    /// `ROWSxCOLUMNS`
+    /// `ROWSxCOLUMNS`, and what computes it if that is matrices.
     pub fn name(&self) -> String {
-        format!("{}x{}", self.rows, self.columns)
+        let by = if let By::Matrices(_) = self.by { " by matrices" } else { "" };
+        format!("{}x{}{by}", self.rows, self.columns)
     }
 
     /// Bytes of workgroup memory.
     pub fn workgroup_bytes(&self) -> usize {
-        16 * self.depth * (self.rows / 4 + 1 + self.columns / 4 + 1)
+        match self.by {
+            By::Registers(_) => 16 * self.depth * (self.rows / 4 + 1 + self.columns / 4 + 1),
+            By::Matrices(matrix) => matrix_tile::workgroup_bytes(self, matrix),
+        }
     }
 
     /// The loop as an entry for [`super::source::Source::finish`]. `adjacent` says of both operands whether neighbours in
     /// memory are neighbouring terms, `long` whether sums have more than [`BLOCK`] terms.
     pub fn text(&self, adjacent: [bool; 2], long: bool) -> String {
-        let Tile { rows, columns, depth, height, width } = *self;
+        match self.by {
+            By::Registers(part) => self.by_registers(part, adjacent, long),
+            By::Matrices(matrix) => matrix_tile::text(self, matrix, adjacent, long),
+        }
+    }
+
+    fn by_registers(&self, [height, width]: [usize; 2], adjacent: [bool; 2], long: bool) -> String {
+        let Tile { rows, columns, depth, .. } = *self;
         let [a, b] = [
             Operand::of("a", "row", rows, depth, adjacent[0]),
             Operand::of("b", "column", columns, depth, adjacent[1]),
@@ -119,29 +159,32 @@ var<workgroup> tile_b: array<vec4<f32>, DEPTH * PITCH_B>;
             columns / width,
             rows / height,
         );
-        text.push_str(&self.keep_row());
+        text.push_str(&keep_row(width));
         text.push_str(RUN);
         text.push_str(PLACE);
         text.push_str("\n    // What this invocation brings into workgroup memory.\n");
         text.push_str(&(a.places() + &b.places()));
         text.push_str("\n    // What it computes.\n    let y = lane / LANES_X;\n    let x = lane % LANES_X;\n");
-        for sum in self.sums() {
+        for sum in sums([height, width]) {
             line(&mut text, 1, &format!("var sum_{sum} = vec4<f32>();"));
         }
         if long {
             text.push_str("    // Sums of a number of terms are added up, since one long sum loses digits.\n");
-            for sum in self.sums() {
+            for sum in sums([height, width]) {
                 line(&mut text, 1, &format!("var total_{sum} = vec4<f32>();"));
             }
         }
         text.push_str(BEGIN);
+        text.push_str("    // Each turn reads a tile from memory while the one before it is multiplied.\n");
+        line(&mut text, 1, "for (var first = begin; first < end + DEPTH; first += DEPTH) {");
+        line(&mut text, 2, "if (first < end) {");
         text.push_str(&(a.reads() + &b.reads()));
         text.push_str("        }\n        if (first > begin) {\n");
-        text.push_str(&self.multiply());
+        text.push_str(&multiply([height, width]));
         if long {
             let turns = BLOCK / depth;
             line(&mut text, 3, &format!("if (((first - begin) / DEPTH) % {turns}u == 0u) {{"));
-            for sum in self.sums() {
+            for sum in sums([height, width]) {
                 line(&mut text, 4, &format!("total_{sum} += sum_{sum};"));
                 line(&mut text, 4, &format!("sum_{sum} = vec4<f32>();"));
             }
@@ -170,68 +213,68 @@ var<workgroup> tile_b: array<vec4<f32>, DEPTH * PITCH_B>;
         text.push_str("}\n");
         text
     }
+}
 
-    /// `row_quad` of every sum of an invocation.
-    fn sums(&self) -> impl Iterator<Item = String> + use<> {
-        let quads = self.width / 4;
-        (0..self.height).flat_map(move |row| (0..quads).map(move |quad| format!("{row}_{quad}")))
-    }
+/// `row_quad` of every sum of an invocation.
+fn sums([height, width]: [usize; 2]) -> impl Iterator<Item = String> {
+    let quads = width / 4;
+    (0..height).flat_map(move |row| (0..quads).map(move |quad| format!("{row}_{quad}")))
+}
 
-    /// The function that hands on a row of an invocation.
-    fn keep_row(&self) -> String {
-        let (values, value, offset) = match self.width {
-            4 => ("values: vec4<f32>", "values[i]", "i * COLUMN_QUADS"),
-            _ => (
-                "left: vec4<f32>, right: vec4<f32>",
-                "select(right, left, i < 4u)[i % 4u]",
-                "(i / 4u) * LANES_X + (i % 4u) * COLUMN_QUADS",
-            ),
-        };
-        format!(
-            "fn keep_row(slice: u32, part: u32, row: u32, first: u32, width: u32, {values}) {{
-    if (row >= rows()) {{
-        return;
+/// The function that hands on a row of an invocation.
+fn keep_row(width: usize) -> String {
+    let (values, value, offset) = match width {
+        4 => ("values: vec4<f32>", "values[i]", "i * COLUMN_QUADS"),
+        _ => (
+            "left: vec4<f32>, right: vec4<f32>",
+            "select(right, left, i < 4u)[i % 4u]",
+            "(i / 4u) * LANES_X + (i % 4u) * COLUMN_QUADS",
+        ),
+    };
+    format!(
+        "fn keep_row(slice: u32, part: u32, row: u32, first: u32, width: u32, {values}) {{
+if (row >= rows()) {{
+    return;
+}}
+for (var i = 0u; i < width; i++) {{
+    let column = first + {offset};
+    if (column < columns()) {{
+        keep(slice, part, row, column, {value});
     }}
-    for (var i = 0u; i < width; i++) {{
-        let column = first + {offset};
-        if (column < columns()) {{
-            keep(slice, part, row, column, {value});
-        }}
-    }}
+}}
 }}
 
 "
-        )
-    }
+    )
+}
 
-    /// The loop over the terms in workgroup memory.
-    fn multiply(&self) -> String {
-        let mut text = String::new();
-        line(&mut text, 3, "for (var depth = 0u; depth < DEPTH; depth++) {");
-        let beside = |quad: usize, name: &str, lanes: &str| match quad {
-            0 => name.to_owned(),
-            _ => format!("{name} + {quad}u * {lanes}"),
-        };
-        for quad in 0..self.width / 4 {
-            let place = beside(quad, "x", "LANES_X");
-            line(&mut text, 4, &format!("let right_{quad} = tile_b[depth * PITCH_B + {place}];"));
-        }
-        if self.height == 1 {
-            line(&mut text, 4, "let left_0 = tile_a[depth * PITCH_A + y % ROW_QUADS][y / ROW_QUADS];");
-        }
-        for quad in 0..self.height / 4 {
-            let place = beside(quad, "y", "LANES_Y");
-            line(&mut text, 4, &format!("let left_{quad} = tile_a[depth * PITCH_A + {place}];"));
-        }
-        for row in 0..self.height {
-            let component = if self.height == 1 { "" } else { [".x", ".y", ".z", ".w"][row % 4] };
-            for quad in 0..self.width / 4 {
-                line(&mut text, 4, &format!("sum_{row}_{quad} += left_{}{component} * right_{quad};", row / 4));
-            }
-        }
-        line(&mut text, 3, "}");
-        text
+/// The loop over the terms in workgroup memory.
+fn multiply([height, width]: [usize; 2]) -> String {
+    let mut text = String::new();
+    line(&mut text, 3, "for (var depth = 0u; depth < DEPTH; depth++) {");
+    let beside = |quad: usize, name: &str, lanes: &str| match quad {
+        0 => name.to_owned(),
+        _ => format!("{name} + {quad}u * {lanes}"),
+    };
+    for quad in 0..width / 4 {
+        let place = beside(quad, "x", "LANES_X");
+        line(&mut text, 4, &format!("let right_{quad} = tile_b[depth * PITCH_B + {place}];"));
     }
+    if height == 1 {
+        line(&mut text, 4, "let left_0 = tile_a[depth * PITCH_A + y % ROW_QUADS][y / ROW_QUADS];");
+    }
+    for quad in 0..height / 4 {
+        let place = beside(quad, "y", "LANES_Y");
+        line(&mut text, 4, &format!("let left_{quad} = tile_a[depth * PITCH_A + {place}];"));
+    }
+    for row in 0..height {
+        let component = if height == 1 { "" } else { [".x", ".y", ".z", ".w"][row % 4] };
+        for quad in 0..width / 4 {
+            line(&mut text, 4, &format!("sum_{row}_{quad} += left_{}{component} * right_{quad};", row / 4));
+        }
+    }
+    line(&mut text, 3, "}");
+    text
 }
 
 /// How an operand comes into workgroup memory: `quads` quadruples of rows or columns for each of `depth` terms.
@@ -355,13 +398,10 @@ pub(super) const PLACE: &str = "    let row_tiles = (rows() + TILE_ROWS - 1u) / 
     let slice = group / (row_tiles * column_tiles * parts());
 ";
 
-/// The begin of the loop over the tiles of both operands.
+/// Which terms a workgroup adds up.
 pub(super) const BEGIN: &str = "
     let begin = slice * slice_terms();
     let end = min(terms(), begin + slice_terms());
-    // Each turn reads a tile from memory while the one before it is multiplied.
-    for (var first = begin; first < end + DEPTH; first += DEPTH) {
-        if (first < end) {
 ";
 
 /// A line of text.
@@ -375,9 +415,10 @@ mod tests {
 
     #[test]
     fn every_tile_keeps_the_guaranteed_limits() {
-        for tile in Tile::ALL {
+        for tile in Tile::BY_REGISTERS {
+            let By::Registers([height, width]) = tile.by else { unreachable!("these have registers") };
             assert!(tile.workgroup_bytes() <= 16 << 10, "{tile:?}");
-            assert_eq!((tile.rows / tile.height) * (tile.columns / tile.width), LANES, "{tile:?}");
+            assert_eq!((tile.rows / height) * (tile.columns / width), LANES, "{tile:?}");
             for size in [tile.rows, tile.columns] {
                 // Invocations bring whole quadruples, all of them as many, or a part of them one each.
                 let quads = size / 4 * tile.depth;
@@ -390,8 +431,10 @@ mod tests {
 
     #[test]
     fn invocations_share_the_elements_of_a_tile() {
-        for tile in Tile::ALL {
-            let Tile { rows, columns, height, width, .. } = tile;
+        for tile in Tile::BY_REGISTERS {
+            let Tile { rows, columns, by: By::Registers([height, width]), .. } = tile else {
+                unreachable!("these have registers");
+            };
             let mut seen = vec![0; rows * columns];
             for lane in 0..LANES {
                 let (y, x) = (lane / (columns / width), lane % (columns / width));

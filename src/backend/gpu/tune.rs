@@ -55,12 +55,12 @@ pub(super) fn choices(
         return Ok(Choices::default());
     }
     static KNOWN: OnceLock<Mutex<HashMap<String, Choices>>> = OnceLock::new();
-    let key = format!("{} {grants:?} {:?}", adapter.model_key(), Tile::ALL);
+    let key = format!("{} {:?}", adapter.model_key(), Tile::all(grants));
     // Held while it is measured, so that replicas on equal adapters take what the first has found.
     let mut known = KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let file = Remembered::of("products", &key, FILE_BYTES);
     let known = known.entry(key).or_default();
-    settle(known, file.as_ref(), &products(plans), &|| {
+    settle(known, file.as_ref(), &products(plans, grants), &|| {
         let mut gpu = Gpu::open(adapter)?;
         gpu.grants = grants;
         Ok(gpu)
@@ -73,8 +73,8 @@ pub(super) fn remembered(adapter: &Adapter, grants: Grants, choice: Choice) -> C
     if choice == Choice::Fixed || adapter.software {
         return Choices::default();
     }
-    let key = format!("{} {grants:?} {:?}", adapter.model_key(), Tile::ALL);
-    Remembered::of("products", &key, FILE_BYTES).map(|file| read(&file)).unwrap_or_default()
+    let key = format!("{} {:?}", adapter.model_key(), Tile::all(grants));
+    Remembered::of("products", &key, FILE_BYTES).map(|file| read(&file, grants)).unwrap_or_default()
 }
 
 /// A product and what it is called.
@@ -86,9 +86,14 @@ pub(super) struct Known {
     candidates: Vec<Tile>,
 }
 
+/// Products on adapters that grant this.
+pub(super) struct Products {
+    grants: Grants,
+    pub all: Vec<Known>,
+}
+
 /// The products of plans that are computed tile by tile on a GPU, each once, those with the most work first.
-pub(super) fn products(plans: &[Plan]) -> Vec<Known> {
-    let grants = Grants::default();
+pub(super) fn products(plans: &[Plan], grants: Grants) -> Products {
     let target = Target { software: false, grants, choices: Choices::default(), data_slots: Vec::new(), scratch: 0 };
     let mut all: Vec<Known> = Vec::new();
     for kernel in plans.iter().flat_map(|plan| &plan.kernels) {
@@ -96,27 +101,27 @@ pub(super) fn products(plans: &[Plan]) -> Vec<Known> {
         let key = product.key();
         if all.iter().all(|known| known.key != key) {
             let work = product.parts * product.rows * product.columns * product.terms;
-            all.push(Known { key, kind: kernel.kind.clone(), work, candidates: Tile::candidates(&product) });
+            all.push(Known { key, kind: kernel.kind.clone(), work, candidates: Tile::candidates(&product, grants) });
         }
     }
     all.sort_by_key(|known| std::cmp::Reverse(known.work));
-    all
+    Products { grants, all }
 }
 
 /// Makes the choices that are not known yet: those of the file, else by a measurement whose result goes into the file.
 pub(super) fn settle(
     known: &mut Choices,
     file: Option<&Remembered>,
-    products: &[Known],
+    products: &Products,
     open: &dyn Fn() -> Result<Gpu, BackendError>,
 ) -> Result<(), BackendError> {
     let take = |known: &mut Choices| {
-        for (key, tile) in file.map(read).unwrap_or_default() {
+        for (key, tile) in file.map(|file| read(file, products.grants)).unwrap_or_default() {
             known.entry(key).or_insert(tile);
         }
     };
     take(known);
-    let missing: Vec<&Known> = products.iter().filter(|product| !known.contains_key(&product.key)).collect();
+    let missing: Vec<&Known> = products.all.iter().filter(|product| !known.contains_key(&product.key)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -134,7 +139,7 @@ pub(super) fn settle(
     if let Some(file) = file {
         let mut text = write(known);
         if text.len() as u64 > FILE_BYTES {
-            let own = |key: &String| products.iter().any(|product| product.key == *key);
+            let own = |key: &String| products.all.iter().any(|product| product.key == *key);
             text = write(&known.iter().filter(|(key, _)| own(key)).map(|(key, tile)| (key.clone(), *tile)).collect());
         }
         file.write(text.as_bytes());
@@ -148,10 +153,11 @@ fn write(choices: &Choices) -> String {
 }
 
 /// What [`write`] wrote; nothing if the file has anything else.
-fn read(file: &Remembered) -> Choices {
+fn read(file: &Remembered, grants: Grants) -> Choices {
+    let tiles = Tile::all(grants);
     let line = |line: &str| {
         let (key, name) = line.split_once('\t')?;
-        Some((key.to_owned(), Tile::ALL.into_iter().find(|tile| tile.name() == name)?))
+        Some((key.to_owned(), *tiles.iter().find(|tile| tile.name() == name)?))
     };
     let text = file.read().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     text.lines().map(line).collect::<Option<_>>().unwrap_or_default()

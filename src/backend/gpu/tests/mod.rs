@@ -1,6 +1,7 @@
 //! Every kernel family on every software adapter against naive loops in `f64`.
 
 mod convolutions;
+mod matrices;
 mod pointwise;
 mod pools;
 mod products;
@@ -90,6 +91,13 @@ impl Bench {
         self.floats(&values)
     }
 
+    /// Normal numbers of 16 bits.
+    fn halves(&mut self, len: usize) -> BufferRef {
+        let number = |random: &mut Sequence| half::f16::from_f64(random.next_normal()).to_f32().to_bits();
+        let words = (0..len).map(|_| number(&mut self.random)).collect();
+        self.buffer(DType::F16, words)
+    }
+
     /// A result; filled with a number that no kernel gives, so that an element that is not written is found.
     fn out(&mut self, len: usize, dtype: DType) -> BufferRef {
         self.buffer(dtype, vec![0x7fc0_dead; len])
@@ -116,8 +124,12 @@ impl Bench {
 
     /// Runs all kernels as one step on devices that grant all that they have, but for each of these changes.
     fn check_on(&self, changes: &[&dyn Fn(&mut Gpu)]) {
+        self.check_adapters(&test_adapters().iter().collect::<Vec<_>>(), changes);
+    }
+
+    fn check_adapters(&self, adapters: &[&Adapter], changes: &[&dyn Fn(&mut Gpu)]) {
         let expected = self.expected();
-        for adapter in test_adapters() {
+        for adapter in adapters {
             for change in changes {
                 let mut gpu = Gpu::open(adapter).expect("the adapter has a device");
                 change(&mut gpu);
@@ -161,7 +173,7 @@ impl Bench {
     }
 
     fn decode(&self, id: usize, words: &[u32]) -> Vec<f64> {
-        let is_float = self.states.infos()[id].dtype == DType::F32;
+        let is_float = matches!(self.states.infos()[id].dtype, DType::F32 | DType::F16);
         words.iter().map(|word| if is_float { f64::from(f32::from_bits(*word)) } else { f64::from(*word) }).collect()
     }
 
