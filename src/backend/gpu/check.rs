@@ -175,13 +175,21 @@ fn run(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     checks.push(Check { name: PACKED_HALVES, problem: halves(PACKED_HALVES, open(adapter, none)?)? });
     if own.subgroup.is_some() {
         let gpu = open(adapter, Grants { subgroup: own.subgroup, ..none })?;
-        checks.push(Check { name: SUBGROUPS, problem: reductions(gpu)? });
+        checks.push(Check { name: SUBGROUPS, problem: found(reductions(gpu))? });
     }
     if own.matrix.is_some() {
         let grants = Grants { subgroup: None, ..own };
-        checks.push(Check { name: MATRICES, problem: matrix_products(adapter, grants)? });
+        checks.push(Check { name: MATRICES, problem: found(matrix_products(adapter, grants))? });
     }
     Ok(checks)
+}
+
+/// What is wrong with a part that kernels can do without: also that the driver refuses it.
+fn found(result: Result<Option<String>, BackendError>) -> Result<Option<String>, BackendError> {
+    match result {
+        Err(BackendError::Failed { reason, .. } | BackendError::Lost { reason, .. }) => Ok(Some(reason)),
+        other => other,
+    }
 }
 
 /// A device whose kernels use no more than this.

@@ -76,15 +76,13 @@ impl Gpu {
         }
         let patience = patience(std::env::var(PATIENCE_VARIABLE).ok().as_deref()).map_err(failed)?;
         let limits = adapter.inner.limits();
-        let grants = Grants::of(adapter);
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("nnoptc"),
-            required_features: grants.features(adapter),
-            required_limits: limits.clone(),
-            experimental_features: experimental(grants),
-            ..Default::default()
-        };
-        let request = pollster::block_on(adapter.inner.request_device(&descriptor));
+        let mut grants = Grants::of(adapter);
+        let mut request = request(adapter, &limits, grants);
+        if request.is_err() && grants.matrix.is_some() {
+            // The rest is enough for all kernels.
+            grants.matrix = None;
+            request = self::request(adapter, &limits, grants);
+        }
         let (device, queue) = request.map_err(|error| failed(error.to_string()))?;
         let failure = Arc::new(Mutex::new(None));
         let lost = Arc::clone(&failure);
@@ -201,13 +199,29 @@ impl Gpu {
     }
 }
 
+/// Asks the driver for a device.
+fn request(
+    adapter: &Adapter,
+    limits: &wgpu::Limits,
+    grants: Grants,
+) -> Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError> {
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("nnoptc"),
+        required_features: grants.features(adapter),
+        required_limits: limits.clone(),
+        experimental_features: experimental(grants),
+        ..Default::default()
+    };
+    pollster::block_on(adapter.inner.request_device(&descriptor))
+}
+
 /// Unlocks what wgpu calls experimental, for adapters with cooperative matrices alone.
 fn experimental(grants: Grants) -> wgpu::ExperimentalFeatures {
     if grants.matrix.is_none() {
         return wgpu::ExperimentalFeatures::disabled();
     }
-    // SAFETY: only `matrix_tile` writes such text, a test holds all of it to naga's rules and to what naga leaves open (equal sizes,
-    // whole subgroups, places inside the tiles), and no kernel has it before the self-test has passed.
+    // SAFETY: this asks to know that wgpu may be wrong in such features. Only `matrix_tile` writes text for them; tests hold
+    // all of it to naga's rules and run it with plain loops, and no session uses it before the self-test has passed.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 

@@ -5,10 +5,10 @@ use std::cell::Cell;
 use super::products::{mat_mul, with_epilogue};
 use super::*;
 use crate::backend::gpu::cache::Remembered;
-use crate::backend::gpu::grants::Grants;
+use crate::backend::gpu::grants::{Grants, Matrix};
 use crate::backend::gpu::launch::product_of;
 use crate::backend::gpu::tile::Tile;
-use crate::backend::gpu::tune::{Choices, products, settle};
+use crate::backend::gpu::tune::{Choice, Choices, choices, products, settle};
 use crate::ir::ConvGeometry;
 use crate::ir::graph::count;
 
@@ -116,5 +116,48 @@ fn a_choice_is_measured_once_and_kept() {
         let mut gpu = open().expect("the adapter has a device");
         gpu.choices = known;
         bench.compare(&bench.run(gpu), &bench.expected(), &adapter.name);
+    }
+}
+
+#[test]
+fn nothing_is_measured_where_the_choice_is_fixed_or_drivers_are_on_the_cpu() {
+    let mut bench = Bench::new(0.0);
+    mat_mul(&mut bench, [40, 130, 64], false, false);
+    for adapter in test_adapters() {
+        let chosen = |choice| choices(adapter, Grants::default(), &[bench.plan()], choice).expect("nothing runs");
+        assert_eq!(chosen(Choice::Fixed), Choices::default());
+        if adapter.software {
+            assert_eq!(chosen(Choice::Measured), Choices::default());
+        }
+    }
+}
+
+#[test]
+fn the_usual_tile_follows_from_sizes_types_and_what_is_granted() {
+    let matrix = Matrix { size: 16, subgroup: 32 };
+    let granted = Grants { native_halves: true, subgroup: Some(32), matrix: Some(matrix) };
+    let cases = [
+        ([20, 30], "32x32", "32x32"),
+        ([20, 5_000], "32x128", "32x128"),
+        ([128, 10], "128x32", "128x32"),
+        ([128, 512], "64x64", "64x64 by matrices"),
+        ([4_096, 4_096], "128x128", "128x128 by matrices"),
+    ];
+    for ([m, n], plain, by_matrices) in cases {
+        let usual = |dtype, grants| {
+            let buffer = |word, len| BufferRef { place: Place::Arena(word), len, dtype };
+            let (a, b) = (buffer(0, m * 64), buffer(m * 64, 64 * n));
+            let out = BufferRef { dtype: DType::F32, ..buffer((m + n) * 64, m * n) };
+            let kind =
+                KernelKind::MatMul { m, n, k: 64, transpose_a: false, transpose_b: false, a, b, out: out.into() };
+            let product = product_of(&kind).expect("it is one");
+            let candidates = Tile::candidates(&product, grants);
+            let names: std::collections::BTreeSet<String> = candidates.iter().map(Tile::name).collect();
+            assert_eq!(names.len(), candidates.len(), "each is tried once");
+            candidates[0].name()
+        };
+        assert_eq!(usual(DType::F32, granted), plain);
+        assert_eq!(usual(DType::F16, Grants::default()), plain);
+        assert_eq!(usual(DType::F16, granted), by_matrices);
     }
 }
