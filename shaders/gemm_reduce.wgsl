@@ -1,8 +1,6 @@
 // out[row, column] = Σ a[row, term] · b[term, column]: one workgroup for each element, for few elements of many terms.
 //
-// Functions: the sizes parts, rows, columns, terms, slices, slice_terms; those of the problem; keep.
-
-var<workgroup> sums: array<f32, LANES>;
+// Functions: the sizes parts, rows, columns, terms, slices, slice_terms; those of the problem; keep; tree_sum.
 
 fn run(group: u32, lane: u32) {
     let column = group % columns();
@@ -17,16 +15,8 @@ fn run(group: u32, lane: u32) {
         let info = term_of(part, term);
         sum += load_a(row_info, info) * load_b(info, column_info);
     }
-    // Another group of this dispatch may still read the sums.
-    workgroupBarrier();
-    sums[lane] = sum;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) {
-            sums[lane] += sums[lane + half];
-        }
-    }
+    let total = tree_sum(lane, sum);
     if (lane == 0u) {
-        keep(slice, part, row, column, sums[0]);
+        keep(slice, part, row, column, total);
     }
 }

@@ -89,7 +89,7 @@ item! {
         /// Makes the result independent of the number of devices.
         ///
         /// `shards(n)` computes the gradient of every update in `n` parts and adds them up in their order, however many
-        /// devices share them.
+        /// devices share them. A GPU's kernels are then not chosen by a measurement.
         reproducible: Option<Reproducible> = None,
         /// When training stops early; the best weights are restored then.
         early_stop: Option<Patience> = None,

@@ -52,7 +52,8 @@ fn check(adapter: &Adapter) -> Checked {
     if !problems.is_empty() {
         return Err(problems.join("; "));
     }
-    speed::measure(&|setup| gpu::open(setup, adapter)).map_err(|error| super::output::chain(&error))
+    speed::measure(&|setup| gpu::open(setup, adapter, gpu::Choice::Measured))
+        .map_err(|error| super::output::chain(&error))
 }
 
 fn threads() -> usize {

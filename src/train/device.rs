@@ -47,7 +47,8 @@ pub fn open_session(
     let devices = program.train.devices.clone();
     let adapter = choose(&devices)?;
     check_memory(program, prepared, &limits_of(adapter.as_ref(), 1))?;
-    let parts = Parts { plans: prepared.plans.clone(), states: prepared.states.clone(), data };
+    let choice = choice(program);
+    let parts = Parts { plans: prepared.plans.clone(), states: prepared.states.clone(), data, choice };
     let Some(adapter) = adapter else { return Ok(parts.open(None, threads)?) };
     let mut first = Some(adapter);
     let open = move || {
@@ -62,15 +63,26 @@ struct Parts {
     plans: Vec<Plan>,
     states: States,
     data: Vec<DataBytes>,
+    choice: gpu::Choice,
 }
 
 impl Parts {
     fn open(&self, adapter: Option<gpu::Adapter>, threads: Option<usize>) -> Result<Box<dyn Session>, BackendError> {
         let setup = Setup { plans: &self.plans, states: &self.states, data: &self.data };
         match adapter {
-            Some(adapter) => gpu::open(&setup, &adapter),
+            Some(adapter) => gpu::open(&setup, &adapter, self.choice),
             None => cpu::open(&setup, threads),
         }
+    }
+}
+
+/// Whether kernels may be chosen by a measurement: not where the bits must follow from the pipeline, nor in processes that
+/// train together, which would each measure for themselves.
+fn choice(program: &Program) -> gpu::Choice {
+    if program.train.shards.is_some() || peers::standing().size > 1 {
+        gpu::Choice::Fixed
+    } else {
+        gpu::Choice::Measured
     }
 }
 
@@ -98,7 +110,8 @@ fn open_gang(
         let known = kinds.iter().find(|(other, _)| *other == limits.fusion()).map(|(_, parts)| Arc::clone(parts));
         parts.push(known.unwrap_or_else(|| {
             let own = Prepared::clone(&own);
-            let parts = Arc::new(Parts { plans: own.plans, states: own.states, data: data.to_vec() });
+            let choice = choice(program);
+            let parts = Arc::new(Parts { plans: own.plans, states: own.states, data: data.to_vec(), choice });
             kinds.push((limits.fusion(), Arc::clone(&parts)));
             parts
         }));
@@ -205,11 +218,7 @@ pub fn fusion(program: &Program) -> Fusion {
 pub fn wgsl(program: &Program, plan: &Plan) -> Result<Option<Vec<(String, String)>>, String> {
     match choose(&program.train.devices) {
         Ok(None) => Ok(None),
-        Ok(Some(adapter)) => {
-            // Only what stores halves has to know how.
-            let native = !plan.has_halves() || gpu::has_native_halves(&adapter).map_err(|error| error.to_string())?;
-            gpu::wgsl(plan, adapter.software, native).map(Some)
-        }
+        Ok(Some(adapter)) => gpu::wgsl_on(plan, &adapter, choice(program)).map(Some),
         Err(_) => gpu::wgsl(plan, false, true).map(Some),
     }
 }

@@ -222,7 +222,7 @@ fn open_plan(executor: &Executor, plan: Plan, states: &States) -> Box<dyn Sessio
     let setup = Setup { plans: &plans, states, data: &[] };
     match executor {
         Executor::Cpu => cpu::open(&setup, None).unwrap(),
-        Executor::Gpu(adapter) => gpu::open(&setup, adapter).unwrap(),
+        Executor::Gpu(adapter) => gpu::open(&setup, adapter, gpu::Choice::Fixed).unwrap(),
         Executor::Interpreter => unreachable!("the interpreter has no session"),
     }
 }

@@ -348,7 +348,7 @@ fn an_overflow_on_one_device_skips_the_update_on_all() {
             let open: gang::Open = Box::new(move || {
                 let setup = Setup { plans: &prepared.plans, states: &prepared.states, data: &data };
                 let inner = match adapter {
-                    Some(adapter) => gpu::open(&setup, &adapter)?,
+                    Some(adapter) => gpu::open(&setup, &adapter, gpu::Choice::Fixed)?,
                     None => cpu::open(&setup, Some(1))?,
                 };
                 let weight = &prepared.states.infos()[first_weight(&prepared)].name;
@@ -409,8 +409,9 @@ fn what_is_given_while_a_part_runs_is_what_it_leaves() {
         let prepared = prepare(&program, if adapter.is_some() { gpu::FUSION } else { cpu::FUSION });
         let data = resident_data(&program, &prepared, &loaded);
         let setup = Setup { plans: &prepared.plans, states: &prepared.states, data: &data };
-        let mut session =
-            adapter.map_or_else(|| cpu::open(&setup, Some(2)), |adapter| gpu::open(&setup, adapter)).unwrap();
+        let mut session = adapter
+            .map_or_else(|| cpu::open(&setup, Some(2)), |adapter| gpu::open(&setup, adapter, gpu::Choice::Fixed))
+            .unwrap();
         initialized(&program, &prepared, &mut *session);
         let (plan, row, mut groups) = a_part(&prepared);
         // A group of nothing, and one that no kernel writes.

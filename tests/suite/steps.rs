@@ -132,7 +132,7 @@ fn update(executor: &Executor, (program, loaded): &(Program, Loaded), parts: &[V
             let data: Vec<DataBytes> = plans[0].data.iter().map(bytes).collect();
             let setup = Setup { plans: &plans, states: &states, data: &data };
             let mut session = match executor {
-                Executor::Gpu(adapter) => gpu::open(&setup, adapter).unwrap(),
+                Executor::Gpu(adapter) => gpu::open(&setup, adapter, gpu::Choice::Fixed).unwrap(),
                 _ => cpu::open(&setup, None).unwrap(),
             };
             let ids = || (0..states.infos().len()).map(|index| StateId(index as u32));

@@ -211,10 +211,16 @@ impl Adapter {
         !part.is_empty() && part.parse::<usize>().is_err() && (has(&self.name) || has(&self.driver))
     }
 
+    /// Names the model of the device and the driver: equal cards have the same.
+    pub(super) fn model_key(&self) -> String {
+        let Adapter { name, backend, driver, model: [vendor, device], .. } = self;
+        format!("{backend} {name} {driver} {vendor:x} {device:x}")
+    }
+
     /// Names device and driver, for caches.
     pub(super) fn key(&self) -> String {
-        let Adapter { name, backend, driver, bus, uuid, model: [vendor, device], .. } = self;
-        format!("{backend} {name} {driver} {vendor:x} {device:x} {bus} {uuid}")
+        let Adapter { bus, uuid, .. } = self;
+        format!("{} {bus} {uuid}", self.model_key())
     }
 
     /// The name, and what tells the adapter from others of the name, for people.

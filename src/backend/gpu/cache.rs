@@ -25,6 +25,12 @@ impl Remembered {
         Some(Remembered { path: folder()?.join(format!("{kind}-{name}")), most_bytes })
     }
 
+    /// A file in a folder of a test.
+    #[cfg(test)]
+    pub fn at(path: PathBuf, most_bytes: u64) -> Remembered {
+        Remembered { path, most_bytes }
+    }
+
     /// The content, if there is one and it is whole.
     pub fn read(&self) -> Option<Vec<u8>> {
         let length = std::fs::metadata(&self.path).ok()?.len();

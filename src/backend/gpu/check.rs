@@ -9,14 +9,18 @@ use crate::backend::{BackendError, Session, Setup};
 use crate::ir::graph::Init;
 use crate::ir::random::philox;
 use crate::ir::{DType, StateId, StateInfo, StateKind, States};
-use crate::plan::{Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Store};
+use crate::plan::{Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Reducer, Reduction, Store};
 
 use super::adapters::Adapter;
 use super::cache::Remembered;
 use super::device::Gpu;
+use super::grants::Grants;
+use super::launch::product_of;
 use super::pipelines::{self, Bindings};
 use super::session::GpuSession;
 use super::source::{ARENA, ARENA_HALVES, BINDINGS, PARAMS, STATE_HALVES, STATES};
+use super::tile::Tile;
+use super::tune::Choices;
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +42,7 @@ pub fn self_test(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
 /// The result of [`self_test`], which earlier processes may have found if nothing was wrong in what all kernels need.
 fn tested(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     once(adapter, |adapter| {
-        let memory = Remembered::of("checks", &format!("{} {}", adapter.key(), PROBE), CHECKS_BYTES);
+        let memory = Remembered::of("checks", &format!("{} {PARTS:?} {PROBE}", adapter.key()), CHECKS_BYTES);
         if let Some(checks) = memory.as_ref().and_then(|memory| read(&memory.read()?)) {
             return Ok(checks);
         }
@@ -72,12 +76,14 @@ const PROBE: &str = include_str!("../../../shaders/self_test.wgsl");
 const CHECKS_BYTES: u64 = 64 << 10;
 
 /// The names of the parts that some kernels do without: numbers of 16 bits by themselves, as halves of words, and what
-/// writes those.
+/// writes those; what is only faster.
 const NATIVE_HALVES: &str = "16-bit storage";
 const PACKED_HALVES: &str = "16-bit storage in words";
 const ATOMICS: &str = "atomics";
 const PRODUCT: &str = "a product";
-const PARTS: [&str; 9] = [
+const SUBGROUPS: &str = "subgroups";
+const MATRICES: &str = "cooperative matrices";
+const PARTS: [&str; 11] = [
     "long loops",
     "infinity and NaN by their bits",
     "ReLU of NaN",
@@ -87,7 +93,11 @@ const PARTS: [&str; 9] = [
     PRODUCT,
     NATIVE_HALVES,
     PACKED_HALVES,
+    SUBGROUPS,
+    MATRICES,
 ];
+/// Those that are only tried where the adapter says that it has what they need.
+const OPTIONAL: [&str; 3] = [NATIVE_HALVES, SUBGROUPS, MATRICES];
 
 /// Lines of a part and what was wrong.
 fn write(checks: &[Check]) -> Vec<u8> {
@@ -105,23 +115,34 @@ fn read(bytes: &[u8]) -> Option<Vec<Check>> {
     };
     let checks: Vec<Check> = std::str::from_utf8(bytes).ok()?.lines().map(check).collect::<Option<_>>()?;
     let has = |part: &&str| checks.iter().any(|check| check.name == *part);
-    PARTS.iter().filter(|part| **part != NATIVE_HALVES).all(has).then_some(checks)
+    PARTS.iter().filter(|part| !OPTIONAL.contains(part)).all(has).then_some(checks)
 }
 
-fn stores_halves(checks: &[Check]) -> bool {
-    checks.iter().any(|check| check.name == NATIVE_HALVES && check.problem.is_none())
+fn is_right(checks: &[Check], part: &str) -> bool {
+    checks.iter().any(|check| check.name == part && check.problem.is_none())
+}
+
+/// What the adapter has and computes rightly. Drivers that compute on the CPU gain nothing from subgroups.
+pub(super) fn grants(adapter: &Adapter) -> Result<Grants, BackendError> {
+    let checks = tested(adapter)?;
+    let own = Grants::of(adapter);
+    Ok(Grants {
+        native_halves: is_right(&checks, NATIVE_HALVES),
+        subgroup: own.subgroup.filter(|_| is_right(&checks, SUBGROUPS) && !adapter.software),
+        matrix: own.matrix.filter(|_| is_right(&checks, MATRICES)),
+    })
 }
 
 /// Whether numbers of 16 bits can be stored by themselves; else they are stored as halves of words.
 pub fn has_native_halves(adapter: &Adapter) -> Result<bool, BackendError> {
-    Ok(stores_halves(&tested(adapter)?))
+    Ok(grants(adapter)?.native_halves)
 }
 
 /// The first part with a problem that matters to kernels that store numbers of 16 bits, or do not.
 fn first_problem(checks: &[Check], halves: bool) -> Option<(&'static str, &str)> {
-    let native = stores_halves(checks);
+    let native = is_right(checks, NATIVE_HALVES);
     let matters = |check: &&Check| match check.name {
-        NATIVE_HALVES => false,
+        NATIVE_HALVES | SUBGROUPS | MATRICES => false,
         ATOMICS | PACKED_HALVES => halves && !native,
         _ => true,
     };
@@ -143,15 +164,39 @@ pub(super) fn require(adapter: &Adapter, halves: bool) -> Result<(), BackendErro
 
 fn run(adapter: &Adapter) -> Result<Vec<Check>, BackendError> {
     let mut checks = probes(adapter)?;
-    checks.push(Check { name: PRODUCT, problem: product(adapter)? });
-    let gpu = Gpu::open(adapter)?;
-    if gpu.native_halves {
+    let gpu = open(adapter, Grants::default())?;
+    checks.push(Check { name: PRODUCT, problem: product(PRODUCT, [70, 67, 33], DType::F32, false, |_| gpu)? });
+    let own = Grants::of(adapter);
+    let none = Grants::default();
+    if own.native_halves {
+        let gpu = open(adapter, Grants { native_halves: true, ..none })?;
         checks.push(Check { name: NATIVE_HALVES, problem: halves(NATIVE_HALVES, gpu)? });
     }
-    let mut gpu = Gpu::open(adapter)?;
-    gpu.native_halves = false;
-    checks.push(Check { name: PACKED_HALVES, problem: halves(PACKED_HALVES, gpu)? });
+    checks.push(Check { name: PACKED_HALVES, problem: halves(PACKED_HALVES, open(adapter, none)?)? });
+    if own.subgroup.is_some() {
+        let gpu = open(adapter, Grants { subgroup: own.subgroup, ..none })?;
+        checks.push(Check { name: SUBGROUPS, problem: found(reductions(gpu))? });
+    }
+    if own.matrix.is_some() {
+        let grants = Grants { subgroup: None, ..own };
+        checks.push(Check { name: MATRICES, problem: found(matrix_products(adapter, grants))? });
+    }
     Ok(checks)
+}
+
+/// What is wrong with a part that kernels can do without: also that the driver refuses it.
+fn found(result: Result<Option<String>, BackendError>) -> Result<Option<String>, BackendError> {
+    match result {
+        Err(BackendError::Failed { reason, .. } | BackendError::Lost { reason, .. }) => Ok(Some(reason)),
+        other => other,
+    }
+}
+
+/// A device whose kernels use no more than this.
+fn open(adapter: &Adapter, grants: Grants) -> Result<Gpu, BackendError> {
+    let mut gpu = Gpu::open(adapter)?;
+    gpu.grants = grants;
+    Ok(gpu)
 }
 
 const PROBE_WORDS: usize = 1060;
@@ -244,45 +289,105 @@ fn run_probe(adapter: &Adapter, words: &[u32]) -> Result<Vec<u32>, BackendError>
     Ok(bytemuck::pod_collect_to_vec(&gpu.read(&buffer, &[(0, bytes)])?))
 }
 
-/// A product of odd sizes against sums in `f64`, through a whole session.
-fn product(adapter: &Adapter) -> Result<Option<String>, BackendError> {
-    const SIZES: [usize; 3] = [70, 67, 33];
-    let [m, n, k] = SIZES;
-    let mut states = States::default();
-    let mut buffer = |name: &str, len: usize| {
-        let place = Place::State(states.declare(StateInfo {
-            name: name.to_owned(),
-            shape: vec![len],
-            dtype: DType::F32,
-            kind: StateKind::Buffer,
-            init: Init::Fill(0.0),
-            layer: None,
-        }));
-        BufferRef { place, len, dtype: DType::F32 }
-    };
-    let (a, b, out) = (buffer("a", m * k), buffer("b", k * n), buffer("out", m * n));
-    let kind = KernelKind::MatMul { m, n, k, transpose_a: false, transpose_b: false, a, b, out: out.into() };
-    let plan = Plan { kernels: vec![Kernel { kind, name: "self-test".to_owned() }], ..Plan::default() };
-    let setup = Setup { plans: &[plan], states: &states, data: &[] };
-    let mut session = GpuSession::new(&setup, Gpu::open(adapter)?)?;
+/// Products by cooperative matrices, in both sizes of tile, of operands that lie in memory in both ways.
+fn matrix_products(adapter: &Adapter, grants: Grants) -> Result<Option<String>, BackendError> {
+    for tile in grants.matrix.into_iter().flat_map(Tile::by_matrices) {
+        for is_transposed in [false, true] {
+            let mut gpu = open(adapter, grants)?;
+            let problem = product(MATRICES, [130, 67, 530], DType::F16, is_transposed, |key| {
+                gpu.choices = Choices::from([(key, tile)]);
+                gpu
+            })?;
+            if problem.is_some() {
+                return Ok(problem);
+            }
+        }
+    }
+    Ok(None)
+}
 
-    let factor = |index: usize, prime: usize| (index * prime % 1_009) as f32 / 1_009.0 - 0.5;
+/// A product of odd sizes, of operands that are stored so and both transposed or not, against sums in `f64`, through a whole
+/// session on the device that `device` gives for the product's key.
+fn product(
+    part: &str,
+    [m, n, k]: [usize; 3],
+    dtype: DType,
+    is_transposed: bool,
+    device: impl FnOnce(String) -> Gpu,
+) -> Result<Option<String>, BackendError> {
+    let mut states = States::default();
+    let [a, b] = [("a", m * k), ("b", k * n)].map(|(name, len)| state(&mut states, name, len, dtype));
+    let out = state(&mut states, "out", m * n, DType::F32);
+    let (transpose_a, transpose_b) = (is_transposed, is_transposed);
+    let kind = KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out: out.into() };
+    let gpu = device(product_of(&kind).map_or_else(String::new, |product| product.key()));
+    let kernels = vec![Kernel { kind, name: "self-test".to_owned() }];
+    let plan = Plan { kernels, packs_halves: true, ..Plan::default() };
+    let mut session = GpuSession::new(&Setup { plans: &[plan], states: &states, data: &[] }, gpu)?;
+
+    let factor = |index: usize, prime: usize| {
+        let factor = (index * prime % 1_009) as f32 / 1_009.0 - 0.5;
+        if dtype == DType::F16 { half::f16::from_f32(factor).to_f32() } else { factor }
+    };
     let left: Vec<f32> = (0..m * k).map(|index| factor(index, 389)).collect();
     let right: Vec<f32> = (0..k * n).map(|index| factor(index, 613)).collect();
     session.write_state(StateId(0), bytemuck::cast_slice(&left))?;
     session.write_state(StateId(1), bytemuck::cast_slice(&right))?;
     session.run(0, &[])?;
-    let found = answered(PRODUCT, session.read_state(StateId(2))?);
+    let found = answered(part, session.read_state(StateId(2))?);
     let mut worst = 0.0_f64;
     for row in 0..m {
         for column in 0..n {
-            let terms = (0..k).map(|term| f64::from(left[row * k + term]) * f64::from(right[term * n + column]));
+            let place_a = |term: usize| if is_transposed { term * m + row } else { row * k + term };
+            let place_b = |term: usize| if is_transposed { column * k + term } else { term * n + column };
+            let terms = (0..k).map(|term| f64::from(left[place_a(term)]) * f64::from(right[place_b(term)]));
             let error = (f64::from(f32::from_bits(found[row * n + column])) - terms.sum::<f64>()).abs();
             // NaN counts as wrong.
             worst = if error <= worst { worst } else { error };
         }
     }
-    Ok((worst.is_nan() || worst > 1e-5).then(|| format!("an element is off by {worst:.2e}")))
+    // Some devices cut the sums of matrices off instead of rounding them.
+    let most = if dtype == DType::F16 { 2e-4 } else { 1e-5 };
+    Ok((worst.is_nan() || worst > most).then(|| format!("an element is off by {worst:.2e}")))
+}
+
+/// Sum, largest and place of the largest of rows of whole numbers, by the invocations of a workgroup, through a whole
+/// session.
+fn reductions(gpu: Gpu) -> Result<Option<String>, BackendError> {
+    const ROWS: usize = 3;
+    const LENGTH: usize = 1_000;
+    let mut states = States::default();
+    let numbers = state(&mut states, "numbers", ROWS * LENGTH, DType::F32);
+    let [sums, most] = ["sums", "most"].map(|name| state(&mut states, name, ROWS, DType::F32));
+    let places = state(&mut states, "places", ROWS, DType::U32);
+    let access = Access { offset: 0, strides: vec![LENGTH, 1], indirect: Vec::new() };
+    let reduction = |kind, output| Reduction { reg: 0, kind, output };
+    let kind = KernelKind::Reduce {
+        shape: vec![ROWS, LENGTH],
+        kept: 1,
+        inputs: vec![numbers],
+        body: Body { instrs: vec![Instr::Load(Load { input: 0, access })] },
+        reductions: vec![
+            reduction(Reducer::Sum, sums),
+            reduction(Reducer::Max, most),
+            reduction(Reducer::ArgMax, places),
+        ],
+    };
+    let plan = Plan { kernels: vec![Kernel { kind, name: "self-test".to_owned() }], ..Plan::default() };
+    let mut session = GpuSession::new(&Setup { plans: &[plan], states: &states, data: &[] }, gpu)?;
+    let values: Vec<u32> = (0..ROWS * LENGTH).map(|index| (index * 389 % 1_009) as u32).collect();
+    let words: Vec<u32> = values.iter().map(|&value| (value as f32).to_bits()).collect();
+    session.write_state(StateId(0), &words)?;
+    session.run(0, &[])?;
+    let found = answered(SUBGROUPS, session.read_states(&[StateId(1), StateId(2), StateId(3)])?);
+    let rows = || values.chunks(LENGTH);
+    let largest = |row: &[u32]| row.iter().copied().max().unwrap_or(0);
+    let place = |row: &[u32]| row.iter().position(|value| *value == largest(row)).unwrap_or(0);
+    let mut right: Vec<u32> = rows().map(|row| (row.iter().sum::<u32>() as f32).to_bits()).collect();
+    right.extend(rows().map(|row| (largest(row) as f32).to_bits()));
+    right.extend(rows().map(|row| place(row) as u32));
+    let wrong = found.iter().zip(&right).position(|(found, right)| found != right);
+    Ok(wrong.map(|at| format!("found {:#x} where {:#x} is right", found[at], right[at])))
 }
 
 /// Numbers that are stored in 16 bits and read again, through a whole session.
@@ -308,19 +413,8 @@ fn halves(part: &str, gpu: Gpu) -> Result<Option<String>, BackendError> {
     let numbers = [&numbers[..], &[f32::INFINITY, f32::NEG_INFINITY, f32::NAN]].concat();
     let len = numbers.len();
     let mut states = States::default();
-    let mut state = |name: &str, dtype| {
-        let id = states.declare(StateInfo {
-            name: name.to_owned(),
-            shape: vec![len],
-            dtype,
-            kind: StateKind::Buffer,
-            init: Init::Fill(0.0),
-            layer: None,
-        });
-        BufferRef { place: Place::State(id), len, dtype }
-    };
-    let (from, to) = (state("from", DType::F32), state("to", DType::F32));
-    let stored = state("stored", DType::F16);
+    let [from, to] = ["from", "to"].map(|name| state(&mut states, name, len, DType::F32));
+    let stored = state(&mut states, "stored", len, DType::F16);
     let between = BufferRef { place: Place::Arena(3), len, dtype: DType::F16 };
     let copy = |from: BufferRef, to: BufferRef| {
         let access = Access { offset: 0, strides: vec![1], indirect: Vec::new() };
@@ -343,6 +437,19 @@ fn halves(part: &str, gpu: Gpu) -> Result<Option<String>, BackendError> {
     Ok(wrong)
 }
 
+/// A state of the test.
+fn state(states: &mut States, name: &str, len: usize, dtype: DType) -> BufferRef {
+    let id = states.declare(StateInfo {
+        name: name.to_owned(),
+        shape: vec![len],
+        dtype,
+        kind: StateKind::Buffer,
+        init: Init::Fill(0.0),
+        layer: None,
+    });
+    BufferRef { place: Place::State(id), len, dtype }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,11 +463,11 @@ mod tests {
     fn each_part_matters_to_the_kernels_that_need_it() {
         for part in PARTS {
             let found = checks(&[part]);
-            let always = !matches!(part, NATIVE_HALVES | PACKED_HALVES | ATOMICS);
+            let always = !OPTIONAL.contains(&part) && !matches!(part, PACKED_HALVES | ATOMICS);
             assert_eq!(first_problem(&found, false).is_some(), always, "{part}");
             // By themselves they are right.
             assert_eq!(first_problem(&found, true).is_some(), always, "{part}");
-            if part != NATIVE_HALVES {
+            if !OPTIONAL.contains(&part) {
                 let found = checks(&[NATIVE_HALVES, part]);
                 assert_eq!(first_problem(&found, true), Some((part, "found 1 where 2 is right")));
             }
@@ -370,8 +477,10 @@ mod tests {
 
     #[test]
     fn results_are_read_as_they_were_written() {
-        for found in [checks(&[]), checks(&[NATIVE_HALVES, ATOMICS]), checks(&[])[..7].to_vec()] {
-            let whole = PARTS.iter().all(|part| *part == NATIVE_HALVES || found.iter().any(|it| it.name == *part));
+        for found in
+            [checks(&[]), checks(&[NATIVE_HALVES, ATOMICS]), checks(&[])[..7].to_vec(), checks(&[])[..9].to_vec()]
+        {
+            let whole = PARTS.iter().all(|part| OPTIONAL.contains(part) || found.iter().any(|it| it.name == *part));
             assert_eq!(read(&write(&found)), whole.then_some(found));
         }
         for wrong in ["", "long loops\t\n", "\u{1}", "barriers"] {

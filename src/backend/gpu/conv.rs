@@ -9,6 +9,7 @@ use super::product::Product;
 pub(super) fn forward<'a>(geometry: &ConvGeometry, x: BufferRef, weight: BufferRef, out: &'a Output) -> Product<'a> {
     let sizes = Sizes::of(geometry);
     Product {
+        name: "conv2d",
         parts: geometry.groups,
         rows: sizes.part_filters,
         columns: geometry.batch * sizes.out_area,
@@ -33,6 +34,7 @@ pub(super) fn input_grad<'a>(
 ) -> Product<'a> {
     let sizes = Sizes::of(geometry);
     Product {
+        name: "conv2d_input_grad",
         parts: geometry.groups,
         rows: sizes.part_channels,
         columns: geometry.batch * sizes.in_area,
@@ -52,6 +54,7 @@ pub(super) fn input_grad<'a>(
 pub(super) fn weight_grad<'a>(geometry: &ConvGeometry, x: BufferRef, grad: BufferRef, out: &'a Output) -> Product<'a> {
     let sizes = Sizes::of(geometry);
     Product {
+        name: "conv2d_weight_grad",
         parts: geometry.groups,
         rows: sizes.part_filters,
         columns: sizes.part_channels * sizes.taps,

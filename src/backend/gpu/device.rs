@@ -10,6 +10,8 @@ use crate::backend::BackendError;
 
 use super::adapters::Adapter;
 use super::cache::DiskCache;
+use super::grants::Grants;
+use super::tune::Choices;
 
 /// How long to wait for one submission, which is meant to last less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,8 +51,13 @@ pub(super) struct Gpu {
     /// Device and driver, which decide the bits of results.
     pub kind: String,
     pub software: bool,
-    /// Numbers of 16 bits are stored by themselves, not as halves of words.
-    pub native_halves: bool,
+    /// What its kernels may use.
+    pub grants: Grants,
+    /// The tiles of products that do not have the usual one.
+    pub choices: Choices,
+    /// What becomes of the text of kernels before it is compiled.
+    #[cfg(test)]
+    pub rewrite: Option<fn(&str) -> String>,
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
@@ -69,15 +76,13 @@ impl Gpu {
         }
         let patience = patience(std::env::var(PATIENCE_VARIABLE).ok().as_deref()).map_err(failed)?;
         let limits = adapter.inner.limits();
-        let wanted = wgpu::Features::PIPELINE_CACHE | wgpu::Features::SHADER_F16;
-        let features = adapter.inner.features() & wanted;
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("nnoptc"),
-            required_features: features,
-            required_limits: limits.clone(),
-            ..Default::default()
-        };
-        let request = pollster::block_on(adapter.inner.request_device(&descriptor));
+        let mut grants = Grants::of(adapter);
+        let mut request = request(adapter, &limits, grants);
+        if request.is_err() && grants.matrix.is_some() {
+            // The rest is enough for all kernels.
+            grants.matrix = None;
+            request = self::request(adapter, &limits, grants);
+        }
         let (device, queue) = request.map_err(|error| failed(error.to_string()))?;
         let failure = Arc::new(Mutex::new(None));
         let lost = Arc::clone(&failure);
@@ -91,7 +96,10 @@ impl Gpu {
             name: adapter.name.clone(),
             kind: format!("{}, {}", adapter.name, adapter.driver),
             software: adapter.software,
-            native_halves: features.contains(wgpu::Features::SHADER_F16),
+            grants,
+            choices: Choices::default(),
+            #[cfg(test)]
+            rewrite: None,
             cache: DiskCache::open(adapter, &device),
             device,
             queue,
@@ -189,6 +197,32 @@ impl Gpu {
         let view = staging.get_mapped_range(..bytes).map_err(|error| self.failed(error.to_string()))?;
         Ok(view.to_vec())
     }
+}
+
+/// Asks the driver for a device.
+fn request(
+    adapter: &Adapter,
+    limits: &wgpu::Limits,
+    grants: Grants,
+) -> Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError> {
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("nnoptc"),
+        required_features: grants.features(adapter),
+        required_limits: limits.clone(),
+        experimental_features: experimental(grants),
+        ..Default::default()
+    };
+    pollster::block_on(adapter.inner.request_device(&descriptor))
+}
+
+/// Unlocks what wgpu calls experimental, for adapters with cooperative matrices alone.
+fn experimental(grants: Grants) -> wgpu::ExperimentalFeatures {
+    if grants.matrix.is_none() {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    // SAFETY: this asks to know that wgpu may be wrong in such features. Only `matrix_tile` writes text for them; tests hold
+    // all of it to naga's rules and run it with plain loops, and no session uses it before the self-test has passed.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 fn note(failure: &Mutex<Option<Failure>>, what: Failure) {

@@ -194,6 +194,7 @@ fn write(tasks: &[Task], segments: &[Vec<usize>], target: &Target) -> Dispatch {
     let (mut bindings, mut libraries) = (BTreeSet::new(), BTreeSet::new());
     let mut groups = 0;
     let mut number = 0;
+    let by_matrices = segments.iter().flatten().any(|&task| tasks[task].launch.by_matrices);
     let together = segments.len() > 1 || segments.iter().any(|segment| segment.len() > 1);
     for (index, segment) in segments.iter().enumerate() {
         let own_groups = if segment.len() == 1 { tasks[segment[0]].launch.groups } else { 1 };
@@ -237,7 +238,7 @@ fn write(tasks: &[Task], segments: &[Vec<usize>], target: &Target) -> Dispatch {
     names.dedup();
     Dispatch {
         name: names.join("; "),
-        text: text(target, params.len(), &bindings, &libraries, &head, &body),
+        text: text(target, params.len(), &bindings, &libraries, &head, &body, by_matrices),
         params,
         groups: grid(groups),
         work: segments.iter().flatten().map(|&task| tasks[task].launch.work).sum(),
@@ -257,22 +258,32 @@ fn text(
     libraries: &BTreeSet<Library>,
     head: &str,
     body: &str,
+    by_matrices: bool,
 ) -> String {
     let mut text = String::new();
-    if target.native_halves && [ARENA_HALVES, STATE_HALVES].iter().any(|halves| bindings.contains(halves)) {
-        text.push_str("enable f16;\n\n");
+    let halves = [ARENA_HALVES, STATE_HALVES].iter().any(|halves| bindings.contains(halves));
+    if by_matrices || (target.grants.native_halves && halves) {
+        text.push_str("enable f16;\n");
+    }
+    let mut numbers = "";
+    if by_matrices {
+        text.push_str("enable wgpu_cooperative_matrix;\n");
+        numbers = "    @builtin(subgroup_id) subgroup: u32,\n    @builtin(num_subgroups) subgroups: u32,\n";
+    }
+    if !text.is_empty() {
+        text.push('\n');
     }
     text.push_str("// Where buffers begin, in words; sizes.\n");
     let quads = params.div_ceil(4);
     writeln!(text, "struct Params {{\n    words: array<vec4<u32>, {quads}>,\n}}\n")
         .expect("a string can be written to");
-    for line in binding_lines(bindings, target.native_halves) {
+    for line in binding_lines(bindings, target.grants.native_halves) {
         text.push_str(&line);
     }
     writeln!(text, "\n// Invocations of a workgroup.\nconst LANES = {}u;\n", target.lanes()).expect("as above");
     text.push_str(head);
     for library in libraries {
-        text.push_str(library.text());
+        text.push_str(&library.text(target));
         text.push('\n');
     }
     write!(
@@ -282,7 +293,7 @@ fn main(
     @builtin(workgroup_id) place: vec3<u32>,
     @builtin(num_workgroups) size: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
-) {{
+{numbers}) {{
     let number = place.y * size.x + place.x;
 {body}
 }}

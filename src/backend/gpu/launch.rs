@@ -4,17 +4,24 @@ use std::collections::BTreeSet;
 
 use crate::plan::{Kernel, KernelKind, Place, Plan};
 
+use super::adapters::Adapter;
+use super::check;
 use super::dispatch::dispatches;
+use super::grants::Grants;
+use super::product::{self, Product};
 use super::source::Library;
-use super::{conv, pointwise, pool, product, reduce};
+use super::tune::{self, Choice, Choices};
+use super::{conv, pointwise, pool, reduce};
 
 /// What the generated text depends on beside the kernel.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     /// The adapter is a CPU: no tiles in workgroup memory.
     pub software: bool,
-    /// The adapter stores numbers of 16 bits by itself.
-    pub native_halves: bool,
+    /// What kernels may use.
+    pub grants: Grants,
+    /// The tiles of products that do not have the usual one.
+    pub choices: Choices,
     /// The data binding of each data set of the plan.
     pub data_slots: Vec<usize>,
     /// Where in the arena the space for intermediate results of a kernel begins, in words.
@@ -51,12 +58,19 @@ pub(super) struct Launch {
     pub work: u64,
     /// Its text is long and serves many kernels of a plan as it is, so it shares no dispatch with others.
     pub is_alone: bool,
+    /// It has cooperative matrices, and the numbers `subgroup` and `subgroups`.
+    pub by_matrices: bool,
 }
 
 impl Target {
     /// Invocations of every workgroup.
     pub fn lanes(&self) -> usize {
         if self.software { 64 } else { 256 }
+    }
+
+    /// Invocations of a subgroup, where a workgroup consists of whole ones.
+    pub fn subgroup(&self) -> Option<u32> {
+        self.grants.subgroup.filter(|size| self.lanes().is_multiple_of(*size as usize))
     }
 }
 
@@ -88,18 +102,12 @@ pub(super) fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, String>
         KernelKind::Reduce { shape, kept, inputs, body, reductions } => {
             reduce::lower(target, shape, *kept, inputs, body, reductions)
         }
-        KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
-            let sizes = [*m, *n, *k];
-            product::lower(target, &product::mat_mul(sizes, *transpose_a, *transpose_b, *a, *b, out))
-        }
-        KernelKind::Conv2d { geometry, x, weight, out } => {
-            product::lower(target, &conv::forward(geometry, *x, *weight, out))
-        }
-        KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => {
-            product::lower(target, &conv::input_grad(geometry, *weight, *grad, out))
-        }
-        KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => {
-            product::lower(target, &conv::weight_grad(geometry, *x, *grad, out))
+        KernelKind::MatMul { .. }
+        | KernelKind::Conv2d { .. }
+        | KernelKind::Conv2dInputGrad { .. }
+        | KernelKind::Conv2dWeightGrad { .. } => {
+            let product = product_of(&kernel.kind).unwrap_or_else(|| unreachable!("these are products"));
+            product::lower(target, &product)
         }
         KernelKind::MaxPool { geometry, x, out } => pool::max_pool(target, geometry, *x, *out),
         KernelKind::MaxPoolGrad { geometry, x, grad, out } => pool::max_pool_grad(target, geometry, *x, *grad, *out),
@@ -107,6 +115,25 @@ pub(super) fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, String>
         KernelKind::AvgPoolGrad { geometry, grad, out } => pool::avg_pool_grad(target, geometry, *grad, *out),
         KernelKind::Copy { from, to } => Ok(Lowered::one(pointwise::copy(target, *from, *to))),
     }
+}
+
+/// The kernel as a product, if it is one.
+pub(super) fn product_of(kind: &KernelKind) -> Option<Product<'_>> {
+    Some(match kind {
+        KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
+            product::mat_mul([*m, *n, *k], *transpose_a, *transpose_b, *a, *b, out)
+        }
+        KernelKind::Conv2d { geometry, x, weight, out } => conv::forward(geometry, *x, *weight, out),
+        KernelKind::Conv2dInputGrad { geometry, weight, grad, out } => conv::input_grad(geometry, *weight, *grad, out),
+        KernelKind::Conv2dWeightGrad { geometry, x, grad, out } => conv::weight_grad(geometry, *x, *grad, out),
+        KernelKind::Pointwise { .. }
+        | KernelKind::Reduce { .. }
+        | KernelKind::MaxPool { .. }
+        | KernelKind::MaxPoolGrad { .. }
+        | KernelKind::AvgPool { .. }
+        | KernelKind::AvgPoolGrad { .. }
+        | KernelKind::Copy { .. } => return None,
+    })
 }
 
 /// Indices are 32-bit words, and a workgroup's worth past the end must not wrap.
@@ -154,7 +181,24 @@ pub fn wgsl(plan: &Plan, software: bool, native_halves: bool) -> Result<Vec<(Str
     Ok(dispatches.into_iter().map(|dispatch| (dispatch.name, dispatch.text)).collect())
 }
 
-/// Words that a plan's kernels need behind its arena on a GPU; 0 for a plan that cannot be run.
+/// As [`wgsl`] for this adapter, with the tiles that products have there as far as they are chosen; nothing is measured.
+///
+/// # Errors
+/// When the adapter cannot be opened to see what it does rightly, or a kernel cannot be run.
+pub fn wgsl_on(plan: &Plan, adapter: &Adapter, choice: Choice) -> Result<Vec<(String, String)>, String> {
+    // A driver on the CPU is only asked how it stores halves, and only if there are some.
+    let grants = match adapter.software && !plan.has_halves() {
+        true => Grants { native_halves: true, ..Grants::default() },
+        false => check::grants(adapter).map_err(|error| error.to_string())?,
+    };
+    let choices = tune::remembered(adapter, grants, choice);
+    let target = Target { grants, choices, ..any_target(plan, adapter.software, true) };
+    let (dispatches, _) = dispatches(plan, &target)?;
+    Ok(dispatches.into_iter().map(|dispatch| (dispatch.name, dispatch.text)).collect())
+}
+
+/// Words that a plan's kernels need behind its arena on a GPU, with the usual tiles of products: with others it may be up to
+/// 4 MiB more. 0 for a plan that cannot be run.
 pub fn scratch_words(plan: &Plan) -> usize {
     dispatches(plan, &any_target(plan, false, true)).map_or(0, |(_, words)| words)
 }
@@ -162,5 +206,6 @@ pub fn scratch_words(plan: &Plan) -> usize {
 /// An adapter where each data set has a binding of its own.
 fn any_target(plan: &Plan, software: bool, native_halves: bool) -> Target {
     let data_slots = (0..plan.data.len()).map(|id| id.min(super::source::DATA_SLOTS - 1)).collect();
-    Target { software, native_halves, data_slots, scratch: plan.arena_words }
+    let grants = Grants { native_halves, ..Grants::default() };
+    Target { software, grants, choices: Choices::default(), data_slots, scratch: plan.arena_words }
 }

@@ -9,9 +9,11 @@ mod device;
 mod dispatch;
 #[cfg(debug_assertions)]
 mod fault;
+mod grants;
 mod identity;
 mod launch;
 mod layout;
+mod matrix_tile;
 mod pipelines;
 mod pointwise;
 mod pool;
@@ -22,6 +24,8 @@ mod source;
 mod space;
 #[cfg(test)]
 mod tests;
+mod tile;
+mod tune;
 
 use crate::plan::Fusion;
 
@@ -31,5 +35,6 @@ pub const FUSION: Fusion = Fusion { epilogues: true, deviations: false, chains: 
 pub use adapters::{Adapter, adapters, all, matching, select};
 pub use check::{Check, has_native_halves, self_test};
 pub use device::is_hung;
-pub use launch::{scratch_words, wgsl};
+pub use launch::{scratch_words, wgsl, wgsl_on};
 pub use session::open;
+pub use tune::Choice;

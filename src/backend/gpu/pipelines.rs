@@ -110,9 +110,11 @@ pub(super) fn validate(name: &str, text: &str) {
         Ok(module) => module,
         Err(error) => panic!("wrong WGSL for `{name}`: {}\n{text}", error.emit_to_string(text)),
     };
-    let result =
-        Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
-            .validate(&module);
+    let known = Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP
+        | Capabilities::COOPERATIVE_MATRIX;
+    let result = Validator::new(ValidationFlags::all(), known).validate(&module);
     if let Err(error) = result {
         panic!("wrong WGSL for `{name}`: {}\n{text}", error.emit_to_string(text));
     }

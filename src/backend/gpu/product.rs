@@ -1,5 +1,7 @@
 //! Sums of products: matrix products and convolutions are problems for the same few loops.
 
+use std::fmt::Write;
+
 use crate::ir::DType;
 use crate::plan::{BufferRef, Epilogue, Output, Place};
 
@@ -7,11 +9,14 @@ use super::body;
 use super::dispatch::SMALL;
 use super::launch::{Launch, Lowered, MAX_TRIPS, Target};
 use super::pointwise::work_of;
-use super::source::Source;
+use super::source::{Library, Source};
 use super::space::Space;
+use super::tile::{BLOCK, By, Tile};
 
 /// `out[part, row, column] = Σ a[part, row, term] · b[part, term, column]`
 pub(super) struct Product<'a> {
+    /// What is computed.
+    pub name: &'static str,
     /// Independent products.
     pub parts: usize,
     /// Rows of each.
@@ -45,8 +50,8 @@ enum Loop {
     Direct,
     /// A workgroup for each element.
     Reduce,
-    /// Tiles of 64 x 64 in workgroup memory.
-    Tile,
+    /// Tiles in workgroup memory.
+    Tile(Tile),
     /// Tiles of 8 x 8 in registers, with so many invocations along x and y.
     Register([usize; 2]),
 }
@@ -63,6 +68,7 @@ pub(super) fn mat_mul(
     let (a_row, a_term) = if transpose_a { (1, m) } else { (k, 1) };
     let (b_term, b_column) = if transpose_b { (1, k) } else { (n, 1) };
     Product {
+        name: "mat_mul",
         parts: 1,
         rows: m,
         columns: n,
@@ -76,6 +82,25 @@ pub(super) fn mat_mul(
         is_matrix: true,
         text: include_str!("../../../shaders/matmul.wgsl"),
     }
+}
+
+impl Product<'_> {
+    /// Names what decides how fast a tile is: equal products have equal keys.
+    pub fn key(&self) -> String {
+        let Product { name, parts, rows, columns, terms, a_terms_adjacent, b_terms_adjacent, .. } = self;
+        let [(_, a), (_, b)] = &self.reads;
+        let mut key = format!("{name} {parts} {rows} {columns} {terms} {a_terms_adjacent} {b_terms_adjacent}");
+        for (_, value) in &self.constants {
+            write!(key, " {value}").expect("a string can be written to");
+        }
+        write!(key, " {:?} {:?}", a.dtype, b.dtype).expect("as above");
+        key
+    }
+}
+
+/// Whether a product is computed tile by tile on a GPU.
+pub(super) fn is_tiled(target: &Target, product: &Product) -> bool {
+    matches!(choose(target, product), Loop::Tile(_))
 }
 
 /// The dispatches of a product: one, or one that leaves sums over slices of the terms and one that adds those.
@@ -102,12 +127,20 @@ fn choose(target: &Target, product: &Product) -> Loop {
         // A workgroup for each of many elements would cost more than it saves.
         (true, _) if !small && terms > 512 && parts * rows * columns <= 1 << 16 => Loop::Reduce,
         (true, _) => Loop::Direct,
-        (false, false) => Loop::Tile,
+        (false, false) => Loop::Tile(tile(target, product)),
         (false, true) => {
             let x = product.columns.div_ceil(8).next_power_of_two().min(32);
             Loop::Register([x, target.lanes() / x])
         }
     }
+}
+
+/// Sums over slices of the terms that products over tiles leave at most, as long as no loop is too long.
+const MOST_PARTIAL: usize = 1 << 20;
+
+/// The tile that was chosen for the product, else the one that follows from its sizes.
+fn tile(target: &Target, product: &Product) -> Tile {
+    target.choices.get(&product.key()).copied().unwrap_or_else(|| Tile::candidates(product, target.grants)[0])
 }
 
 /// Rough operations of so many multiplications whose factors are read from memory each time.
@@ -121,7 +154,7 @@ fn groups(target: &Target, product: &Product, kind: Loop) -> usize {
     match kind {
         Loop::Direct => (parts * rows * columns).div_ceil(target.lanes()),
         Loop::Reduce => parts * rows * columns,
-        Loop::Tile => parts * rows.div_ceil(64) * columns.div_ceil(64),
+        Loop::Tile(tile) => tile.count(product),
         Loop::Register([x, y]) => parts * rows.div_ceil(8 * y) * columns.div_ceil(8 * x),
     }
 }
@@ -131,7 +164,8 @@ fn slices(target: &Target, product: &Product, kind: Loop) -> usize {
     let (longest, shortest, wanted) = match kind {
         Loop::Direct => (MAX_TRIPS, MAX_TRIPS, 1),
         Loop::Reduce => (64 * 8_192, 16_384, if target.software { 8 } else { 256 }),
-        Loop::Tile => (MAX_TRIPS / 2, 256, 256),
+        // No more partial results of large tiles than of small ones.
+        Loop::Tile(tile) => (MAX_TRIPS / 2, 256, (MOST_PARTIAL / (tile.rows * tile.columns)).min(256)),
         Loop::Register(_) => (MAX_TRIPS / 2, 1_024, 8),
     };
     let helpful = (wanted / groups(target, product, kind)).min(product.terms / shortest);
@@ -160,15 +194,13 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
     let entry = match kind {
         Loop::Direct => include_str!("../../../shaders/gemm_direct.wgsl"),
         Loop::Reduce => {
-            source.reserve(target.lanes() * 4);
+            source.library(Library::Tree);
             include_str!("../../../shaders/gemm_reduce.wgsl")
         }
-        Loop::Tile => {
-            // Two tiles of 16 x 17 quadruples.
-            source.reserve(2 * 16 * 17 * 16);
-            source.flag("A_TERMS_ADJACENT", product.a_terms_adjacent);
-            source.flag("B_TERMS_ADJACENT", product.b_terms_adjacent);
-            include_str!("../../../shaders/gemm_tile.wgsl")
+        Loop::Tile(tile) => {
+            source.reserve(tile.workgroup_bytes());
+            let is_long = product.terms.div_ceil(slices) > BLOCK;
+            &tile.text([product.a_terms_adjacent, product.b_terms_adjacent], is_long)
         }
         Loop::Register([x, y]) => {
             source.constant("LANES_X", x);
@@ -178,13 +210,14 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
     };
     let operations = (product.parts * product.rows * product.columns) as u64 * product.terms as u64;
     let work = match kind {
-        Loop::Tile | Loop::Register(_) => 2 * operations,
+        Loop::Tile(_) | Loop::Register(_) => 2 * operations,
         // Every factor is read from memory.
         Loop::Direct | Loop::Reduce => direct_work(operations as usize),
     };
     let last = if slices == 1 { finish_work(product) } else { 0 };
     let launch = source.finish(entry, (groups(target, product, kind) * slices) as u64, work + last);
-    Launch { is_alone: matches!(kind, Loop::Tile | Loop::Register(_)), ..launch }
+    let is_alone = matches!(kind, Loop::Tile(_) | Loop::Register(_));
+    Launch { is_alone, by_matrices: matches!(kind, Loop::Tile(Tile { by: By::Matrices(_), .. })), ..launch }
 }
 
 fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {

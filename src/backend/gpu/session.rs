@@ -17,6 +17,7 @@ use super::launch::{Param, Target};
 use super::layout::{DataLayout, DataRange, StateLayout, StateRange};
 use super::pipelines::{self, Bindings};
 use super::source::{ARENA, ARENA_HALVES, BINDINGS, DATA, PARAMS, STATE_HALVES, STATES, STEP};
+use super::tune::{self, Choice, Choices};
 
 /// Submissions that may wait for the device; more would only hide an error for longer.
 const IN_FLIGHT: usize = 3;
@@ -29,10 +30,11 @@ const ROWS_BYTES: u64 = 4 << 20;
 const ROWS: u64 = 256;
 
 /// Prepares the plans on the adapter, once it has passed the self-test.
-pub fn open(setup: &Setup, adapter: &Adapter) -> Result<Box<dyn Session>, BackendError> {
+pub fn open(setup: &Setup, adapter: &Adapter, choice: Choice) -> Result<Box<dyn Session>, BackendError> {
     check::require(adapter, setup.plans.iter().any(Plan::has_halves))?;
     let mut gpu = Gpu::open(adapter)?;
-    gpu.native_halves = check::has_native_halves(adapter)?;
+    gpu.grants = check::grants(adapter)?;
+    gpu.choices = tune::choices(adapter, gpu.grants, setup.plans, choice)?;
     #[cfg_attr(not(debug_assertions), allow(unused_mut))]
     let mut session = GpuSession::new(setup, gpu)?;
     #[cfg(debug_assertions)]
@@ -97,13 +99,24 @@ struct Lowering {
 impl GpuSession {
     /// Compiles the plans and uploads the data; states are zero.
     pub fn new(setup: &Setup, gpu: Gpu) -> Result<GpuSession, BackendError> {
+        let choices = gpu.choices.clone();
+        GpuSession::with_choices(setup, gpu, &|_| &choices)
+    }
+
+    /// As [`GpuSession::new`], with tiles for each plan by its number.
+    pub fn with_choices<'a>(
+        setup: &Setup,
+        gpu: Gpu,
+        choices: &dyn Fn(usize) -> &'a Choices,
+    ) -> Result<GpuSession, BackendError> {
         let state_layout = StateLayout::new(setup.states);
         let max_bytes = gpu.limits.max_storage_buffer_binding_size.min(gpu.limits.max_buffer_size);
         let data_layout = DataLayout::new(setup.data, max_bytes, &gpu.name)?;
         let lowerings: Vec<Lowering> = setup
             .plans
             .iter()
-            .map(|plan| lower_plan(&gpu, plan, setup.data, &data_layout))
+            .enumerate()
+            .map(|(number, plan)| lower_plan(&gpu, plan, choices(number), setup.data, &data_layout))
             .collect::<Result<_, _>>()?;
 
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
@@ -220,6 +233,12 @@ impl GpuSession {
     #[cfg(test)]
     pub fn launches(&self, plan: usize) -> usize {
         self.plans[plan].dispatches.len()
+    }
+
+    /// Runs a plan that reads no step inputs so many times, at most [`ROWS`].
+    pub fn repeat(&mut self, plan: usize, times: u64) -> Result<(), BackendError> {
+        assert!(self.plans[plan].row_words == 0 && times <= ROWS, "all rows are one");
+        self.run_uploaded(plan, times)
     }
 
     /// Runs steps whose rows are in the rows' buffer, in as few submissions as their length allows.
@@ -541,12 +560,23 @@ impl Session for GpuSession {
     }
 }
 
-fn lower_plan(gpu: &Gpu, plan: &Plan, data: &[DataBytes], layout: &DataLayout) -> Result<Lowering, BackendError> {
+fn lower_plan(
+    gpu: &Gpu,
+    plan: &Plan,
+    choices: &Choices,
+    data: &[DataBytes],
+    layout: &DataLayout,
+) -> Result<Lowering, BackendError> {
     let (slots, data) = layout.for_plan(plan, data, &gpu.name)?;
     let data_slots = data.iter().map(|range| range.buffer).collect();
-    let target =
-        Target { software: gpu.software, native_halves: gpu.native_halves, data_slots, scratch: plan.arena_words };
-    let (dispatches, scratch) = dispatch::dispatches(plan, &target).map_err(|reason| gpu.failed(reason))?;
+    let (choices, scratch) = (choices.clone(), plan.arena_words);
+    let target = Target { software: gpu.software, grants: gpu.grants, choices, data_slots, scratch };
+    #[cfg_attr(not(test), allow(unused_mut))]
+    let (mut dispatches, scratch) = dispatch::dispatches(plan, &target).map_err(|reason| gpu.failed(reason))?;
+    #[cfg(test)]
+    if let Some(rewrite) = gpu.rewrite {
+        dispatches.iter_mut().for_each(|dispatch| dispatch.text = rewrite(&dispatch.text));
+    }
     Ok(Lowering { dispatches, scratch, slots, data })
 }
 

@@ -24,15 +24,22 @@ pub(super) enum Library {
 
 impl Library {
     /// Its WGSL.
-    pub fn text(self) -> &'static str {
-        match self {
+    pub fn text(self, target: &Target) -> String {
+        let text = match self {
             Library::Bits => include_str!("../../../shaders/lib/bits.wgsl"),
             Library::Half => include_str!("../../../shaders/lib/half.wgsl"),
             Library::Math => include_str!("../../../shaders/lib/math.wgsl"),
             Library::Philox => include_str!("../../../shaders/lib/philox.wgsl"),
             Library::Trigonometry => include_str!("../../../shaders/lib/trigonometry.wgsl"),
-            Library::Tree => include_str!("../../../shaders/lib/tree.wgsl"),
-        }
+            Library::Tree => match target.subgroup() {
+                None => include_str!("../../../shaders/lib/tree.wgsl"),
+                Some(size) => {
+                    let text = include_str!("../../../shaders/lib/tree_subgroup.wgsl");
+                    return format!("// Invocations of a subgroup.\nconst SUBGROUP = {size}u;\n\n{text}");
+                }
+            },
+        };
+        text.to_owned()
     }
 }
 
@@ -85,11 +92,6 @@ impl<'a> Source<'a> {
         writeln!(self.head, "const {name} = {value}u;").expect("a string can be written to");
     }
 
-    /// Declares a yes or no.
-    pub fn flag(&mut self, name: &str, value: bool) {
-        writeln!(self.head, "const {name} = {value};").expect("a string can be written to");
-    }
-
     /// Declares the function `NAME()`, a whole number known to the compiler of the driver.
     pub fn size(&mut self, name: &str, value: usize) {
         self.declare(&format!("fn {name}() -> u32 {{\n    return {value}u;\n}}\n"));
@@ -133,7 +135,7 @@ impl<'a> Source<'a> {
                 }
                 Place::Arena(_) | Place::State(_) | Place::Step(_) => {
                     let (halves, begin) = self.halves(buffer.place);
-                    if self.target.native_halves {
+                    if self.target.grants.native_halves {
                         format!("f32({halves}[2u * {begin} + i])")
                     } else {
                         self.half_of(&format!("atomicLoad(&{halves}[{begin} + (i >> 1u)])"))
@@ -163,7 +165,7 @@ impl<'a> Source<'a> {
         if buffer.dtype == DType::F16 {
             let (halves, begin) = self.halves(buffer.place);
             self.library(Library::Half);
-            let store = if self.target.native_halves {
+            let store = if self.target.grants.native_halves {
                 format!("    {halves}[2u * {begin} + i] = f16(round_to_half(value));\n")
             } else {
                 // Another invocation writes the other half of the word, maybe now.
@@ -252,6 +254,7 @@ impl<'a> Source<'a> {
             groups,
             work,
             is_alone: false,
+            by_matrices: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Every kernel family on every software adapter against naive loops in `f64`.
 
 mod convolutions;
+mod matrices;
 mod pointwise;
 mod pools;
 mod products;
@@ -8,6 +9,7 @@ mod reductions;
 mod reference;
 mod sessions;
 mod texts;
+mod tiles;
 
 use std::sync::OnceLock;
 
@@ -89,6 +91,13 @@ impl Bench {
         self.floats(&values)
     }
 
+    /// Normal numbers of 16 bits.
+    fn halves(&mut self, len: usize) -> BufferRef {
+        let number = |random: &mut Sequence| half::f16::from_f64(random.next_normal()).to_f32().to_bits();
+        let words = (0..len).map(|_| number(&mut self.random)).collect();
+        self.buffer(DType::F16, words)
+    }
+
     /// A result; filled with a number that no kernel gives, so that an element that is not written is found.
     fn out(&mut self, len: usize, dtype: DType) -> BufferRef {
         self.buffer(dtype, vec![0x7fc0_dead; len])
@@ -102,14 +111,32 @@ impl Bench {
         self.kernels.push(Kernel { kind, name: format!("kernel {}", self.kernels.len()) });
     }
 
-    /// Runs all kernels as one step, with the loops for software and those for GPUs.
+    /// Runs all kernels as one step, with the loops for software and those for GPUs, without subgroups.
     fn check(&self) {
+        self.check_on(&[&without_subgroups(true), &without_subgroups(false)]);
+    }
+
+    /// As [`Bench::check`], and with subgroups where the adapter has them.
+    fn check_with_subgroups(&self) {
+        let plain = [without_subgroups(true), without_subgroups(false)];
+        self.check_on(&[&plain[0], &plain[1], &|gpu| gpu.software = true, &|gpu| gpu.software = false]);
+    }
+
+    /// Runs all kernels as one step on devices that grant all that they have, but for each of these changes.
+    fn check_on(&self, changes: &[&dyn Fn(&mut Gpu)]) {
+        self.check_adapters(&test_adapters().iter().collect::<Vec<_>>(), changes);
+    }
+
+    fn check_adapters(&self, adapters: &[&Adapter], changes: &[&dyn Fn(&mut Gpu)]) {
         let expected = self.expected();
-        for adapter in test_adapters() {
-            for software in [true, false] {
-                let variant = if software { "software" } else { "GPU" };
-                let context = format!("{} with the loops for {variant}", adapter.name);
-                self.compare(&self.run(adapter, software), &expected, &context);
+        for adapter in adapters {
+            for change in changes {
+                let mut gpu = Gpu::open(adapter).expect("the adapter has a device");
+                change(&mut gpu);
+                let loops = if gpu.software { "software" } else { "GPUs" };
+                let context =
+                    format!("{} with the loops for {loops} and {:?}, {:?}", adapter.name, gpu.grants, gpu.choices);
+                self.compare(&self.run(gpu), &expected, &context);
             }
         }
     }
@@ -118,9 +145,7 @@ impl Bench {
         Plan { kernels: self.kernels.clone(), ..Plan::default() }
     }
 
-    fn run(&self, adapter: &Adapter, software: bool) -> Vec<Vec<u32>> {
-        let mut gpu = Gpu::open(adapter).expect("the adapter has a device");
-        gpu.software = software;
+    fn run(&self, gpu: Gpu) -> Vec<Vec<u32>> {
         let plans = [self.plan()];
         let setup = Setup { plans: &plans, states: &self.states, data: &[] };
         let mut session = GpuSession::new(&setup, gpu).expect("the kernels compile");
@@ -148,7 +173,7 @@ impl Bench {
     }
 
     fn decode(&self, id: usize, words: &[u32]) -> Vec<f64> {
-        let is_float = self.states.infos()[id].dtype == DType::F32;
+        let is_float = matches!(self.states.infos()[id].dtype, DType::F32 | DType::F16);
         words.iter().map(|word| if is_float { f64::from(f32::from_bits(*word)) } else { f64::from(*word) }).collect()
     }
 
@@ -167,6 +192,14 @@ impl Bench {
                 assert!(same || near, "{context}: element {index} is {found}, expected {value}\n{what}");
             }
         }
+    }
+}
+
+/// The loops for software or those for GPUs, without subgroups.
+fn without_subgroups(software: bool) -> impl Fn(&mut Gpu) {
+    move |gpu| {
+        gpu.software = software;
+        gpu.grants.subgroup = None;
     }
 }
 

@@ -67,7 +67,7 @@ fn every_unary_function_is_within_a_few_units_of_the_last_place() {
         })
         .collect();
     for adapter in test_adapters() {
-        let states = bench.run(adapter, true);
+        let states = bench.run(Gpu::open(adapter).expect("the adapter has a device"));
         for (function, output) in &outputs {
             let mut worst = (0.0, 0.0_f32);
             for (number, word) in numbers.iter().zip(&states[state(output)]) {
@@ -247,7 +247,11 @@ fn an_output_may_be_an_input() {
     let expected: Vec<f64> =
         bench.decode(0, &bench.words[0]).iter().map(|value| value * 0.9_f32.powi(3) as f64).collect();
     for adapter in test_adapters() {
-        bench.compare(&bench.run(adapter, true), &[(0, "three times".to_owned(), expected.clone())], &adapter.name);
+        bench.compare(
+            &bench.run(Gpu::open(adapter).expect("the adapter has a device")),
+            &[(0, "three times".to_owned(), expected.clone())],
+            &adapter.name,
+        );
     }
 }
 
@@ -262,7 +266,7 @@ fn a_copy_keeps_every_bit() {
         to: BufferRef { dtype: DType::F32, ..to },
     });
     for adapter in test_adapters() {
-        assert_eq!(bench.run(adapter, true)[1], words, "{}", adapter.name);
+        assert_eq!(bench.run(Gpu::open(adapter).expect("the adapter has a device"))[1], words, "{}", adapter.name);
     }
 }
 

@@ -9,7 +9,7 @@ fn dense_strides(shape: &[usize]) -> Vec<usize> {
     (0..shape.len()).map(|axis| count(&shape[axis + 1..])).collect()
 }
 
-fn mat_mul(bench: &mut Bench, [m, n, k]: [usize; 3], transpose_a: bool, transpose_b: bool) {
+pub(super) fn mat_mul(bench: &mut Bench, [m, n, k]: [usize; 3], transpose_a: bool, transpose_b: bool) {
     let (a, b) = (bench.normal(m * k), bench.normal(k * n));
     let out = bench.out(m * n, DType::F32);
     bench.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out: out.into() });
@@ -50,7 +50,7 @@ fn long_sums_are_cut_into_slices() {
     mat_mul(&mut bench, [9, 17, 3_333], true, false);
     mat_mul(&mut bench, [2, 3, 70_001], false, false);
     mat_mul(&mut bench, [8, 8, 66_003], true, false);
-    bench.check();
+    bench.check_with_subgroups();
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn random_sizes() {
 
 /// A product with an epilogue: bias along the columns, a state updated in place, a mask by the position, and the
 /// product itself.
-fn with_epilogue(bench: &mut Bench, kind: impl FnOnce(&mut Bench, Output) -> KernelKind, shape: &[usize]) {
+pub(super) fn with_epilogue(bench: &mut Bench, kind: impl FnOnce(&mut Bench, Output) -> KernelKind, shape: &[usize]) {
     let len = count(shape);
     let columns = *shape.last().expect("a product has axes");
     let (bias, state, raw, result) =

@@ -1,6 +1,11 @@
 //! Reductions of all shapes, in every division of the work.
 
 use super::*;
+use crate::backend::gpu::check;
+use crate::backend::gpu::grants::Grants;
+use crate::backend::gpu::launch::Target;
+use crate::backend::gpu::source::Library;
+use crate::backend::gpu::tune::Choices;
 use crate::ir::Unary;
 use crate::ir::graph::count;
 use crate::plan::{Access, Body, Instr, Load, Reducer, Reduction};
@@ -56,6 +61,18 @@ fn over_any_axes() {
 }
 
 #[test]
+fn by_subgroups() {
+    let mut bench = Bench::new(1e-6);
+    let cases: [(&[usize], &[usize]); 5] =
+        [(&[7, 333], &[0]), (&[77, 3], &[1]), (&[3, 1, 129, 2], &[0, 1]), (&[1000], &[]), (&[20, 2_000], &[1])];
+    for (sizes, kept) in cases {
+        let input = bench.normal(count(sizes));
+        reduce(&mut bench, sizes, kept, input);
+    }
+    bench.check_with_subgroups();
+}
+
+#[test]
 fn in_two_stages() {
     let mut bench = Bench::new(1e-6);
     for (sizes, kept) in [(vec![100_003], vec![]), (vec![3, 50_021], vec![0]), (vec![40_000, 3], vec![1])] {
@@ -82,7 +99,7 @@ fn in_two_stages() {
         let shape = order.iter().map(|axis| sizes[*axis]).collect();
         bench.kernel(KernelKind::Reduce { shape, kept: kept.len(), inputs: vec![input], body, reductions });
     }
-    bench.check();
+    bench.check_with_subgroups();
 }
 
 #[test]
@@ -114,5 +131,39 @@ fn nan_is_the_largest_and_the_first_of_equals_wins() {
             reductions.retain(|reduction| reduction.kind != Reducer::Sum);
         }
     }
-    bench.check();
+    bench.check_with_subgroups();
+}
+
+#[test]
+fn the_order_of_sums_is_one() {
+    let mut bench = Bench::new(1e-6);
+    let input = bench.normal(20 * 2_000);
+    reduce(&mut bench, &[20, 2_000], &[0], input);
+    for adapter in test_adapters() {
+        for software in [true, false] {
+            let run = || {
+                let mut gpu = Gpu::open(adapter).expect("the adapter has a device");
+                gpu.software = software;
+                bench.run(gpu)
+            };
+            assert_eq!(run(), run(), "{}", adapter.name);
+        }
+    }
+}
+
+#[test]
+fn subgroups_are_used_where_they_have_one_size() {
+    for adapter in test_adapters() {
+        let grants = Grants::of(adapter);
+        let size = adapter.subgroups.filter(|[least, most]| least == most).map(|[size, _]| size);
+        assert_eq!(grants.subgroup, size, "{}", adapter.name);
+        let target = Target { software: true, grants, choices: Choices::default(), data_slots: Vec::new(), scratch: 0 };
+        let text = Library::Tree.text(&target);
+        let found = text.lines().find_map(|line| line.strip_prefix("const SUBGROUP = ")?.strip_suffix("u;"));
+        assert_eq!(found.and_then(|size| size.parse().ok()), size, "{}", adapter.name);
+        // A session of a driver on the CPU does without.
+        if adapter.software {
+            assert_eq!(check::grants(adapter).expect("the self-test runs").subgroup, None);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::backend::BackendError;
+use crate::backend::gpu::Choice;
 use crate::backend::reopening::Reopening;
 use crate::ir::{Binary, DataId, DataInfo};
 use crate::plan::{Access, Body, Instr, Load, StepLayout, Store};
@@ -102,7 +103,7 @@ fn many_steps_read_their_own_rows() {
     }
     for adapter in test_adapters() {
         let setup = Setup { plans: &plans, states: &states, data: &data };
-        let mut session = super::super::open(&setup, adapter).expect("the session opens");
+        let mut session = super::super::open(&setup, adapter, Choice::Fixed).expect("the session opens");
         session.write_state(StateId(0), &vec![1.0_f32.to_bits(); classes]).expect("a state is written");
         session.run(0, &rows[..4]).expect("a step runs");
         session.run(0, &rows[4..]).expect("steps run");
@@ -118,7 +119,7 @@ fn a_missing_data_set_is_named() {
         let plans = [gathering_plan(3)];
         let states = one_state(3);
         let setup = Setup { plans: &plans, states: &states, data: &[byte_set("other", &[3], vec![1, 2, 3])] };
-        let error = super::super::open(&setup, adapter).err().expect("refused");
+        let error = super::super::open(&setup, adapter, Choice::Fixed).err().expect("refused");
         assert!(error.to_string().contains("the data set `train` is not there"), "{error}");
     }
 }
@@ -128,7 +129,7 @@ fn an_arena_larger_than_a_binding_is_refused_with_figures() {
     for adapter in test_adapters() {
         let plans = [Plan { arena_words: 1 << 29, ..Plan::default() }];
         let setup = Setup { plans: &plans, states: &States::default(), data: &[] };
-        match super::super::open(&setup, adapter).err() {
+        match super::super::open(&setup, adapter, Choice::Fixed).err() {
             Some(BackendError::TooLarge { needed, allowed, .. }) => {
                 assert_eq!(needed, 1 << 31);
                 assert_eq!(allowed, adapter.max_binding_bytes.min(adapter.max_buffer_bytes));

@@ -2,10 +2,15 @@
 
 use super::*;
 use crate::backend::gpu::dispatch::{Dispatch, dispatches};
+use crate::backend::gpu::grants::Grants;
 use crate::backend::gpu::launch::{Target, lower};
 use crate::backend::gpu::pipelines::validate;
+use crate::backend::gpu::tune::Choices;
 use crate::ir::{Binary, ConvGeometry, DataId, DataInfo, PoolGeometry, Unary};
 use crate::plan::{Access, Body, Instr, Load, Reducer, Reduction, Store};
+
+/// Numbers of 16 bits by themselves, and nothing else.
+const HALVES: Grants = Grants { native_halves: true, subgroup: None, matrix: None };
 
 fn at(offset: usize, len: usize) -> BufferRef {
     BufferRef { place: Place::Arena(offset), len, dtype: DType::F32 }
@@ -91,7 +96,13 @@ fn every_family() -> Plan {
 fn every_family_is_valid() {
     let plan = every_family();
     for software in [true, false] {
-        let target = Target { software, native_halves: true, data_slots: vec![0], scratch: plan.arena_words };
+        let target = Target {
+            software,
+            grants: HALVES,
+            choices: Choices::default(),
+            data_slots: vec![0],
+            scratch: plan.arena_words,
+        };
         let (dispatches, _) = dispatches(&plan, &target).expect("the plan can be run");
         for dispatch in dispatches {
             validate(&dispatch.name, &dispatch.text);
@@ -107,7 +118,13 @@ fn every_family_is_valid() {
 #[test]
 fn matrix_products_of_all_sizes_share_their_text() {
     let plan = every_family();
-    let target = Target { software: false, native_halves: true, data_slots: vec![0], scratch: plan.arena_words };
+    let target = Target {
+        software: false,
+        grants: HALVES,
+        choices: Choices::default(),
+        data_slots: vec![0],
+        scratch: plan.arena_words,
+    };
     let text = |index: usize| {
         let lowered = lower(&plan.kernels[index], &target).expect("the kernel can be run");
         Dispatch::one("a product", &lowered.launches[0], &target).text
@@ -120,7 +137,8 @@ fn a_window_too_large_for_one_invocation_is_refused() {
     let geometry =
         PoolGeometry { planes: 1, input: [300; 2], output: [1; 2], kernel: [300; 2], stride: [1; 2], padding: [0; 2] };
     let kind = KernelKind::AvgPool { geometry, x: at(0, 90_000), out: at(90_000, 1) };
-    let target = Target { software: false, native_halves: true, data_slots: Vec::new(), scratch: 0 };
+    let target =
+        Target { software: false, grants: HALVES, choices: Choices::default(), data_slots: Vec::new(), scratch: 0 };
     let error = lower(&Kernel { kind, name: "pool".to_owned() }, &target).err();
     assert_eq!(error.as_deref(), Some("a pooling window of 300 x 300 has more than 60000 elements"));
 }
