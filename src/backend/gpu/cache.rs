@@ -1,4 +1,4 @@
-//! Compiled pipelines and passed self-tests kept on disk between runs. A cache that cannot be read or written is no cache, never an error.
+//! Compiled pipelines, passed self-tests and choices of tiles kept on disk between runs. A cache that cannot be read or written is no cache, never an error.
 
 use std::path::PathBuf;
 
