@@ -55,8 +55,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
         words[20u + lane] = select(0u, 1u, non_finite(bitcast<f32>(words[4u + lane])));
     }
     if (lane == 6u) {
-        let x = bitcast<f32>(words[7]);
-        words[26] = bitcast<u32>(select(x, 0.0, x < 0.0));
+        words[26] = bitcast<u32>(relu(bitcast<f32>(words[7])));
     }
     ring[lane] = lane;
     for (var round = 0u; round < ROUNDS; round++) {

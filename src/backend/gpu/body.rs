@@ -120,7 +120,7 @@ fn unary(source: &mut Source, function: Unary, x: &str) -> String {
         Unary::Sin => call(Library::Trigonometry, "sin_f32"),
         Unary::Cos => call(Library::Trigonometry, "cos_f32"),
         Unary::Floor => format!("floor({x})"),
-        Unary::Relu => format!("select({x}, 0.0, {x} < 0.0)"),
+        Unary::Relu => call(Library::Bits, "relu"),
         Unary::NonFinite => format!("select(0.0, 1.0, {})", call(Library::Bits, "non_finite")),
     }
 }
