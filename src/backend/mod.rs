@@ -83,6 +83,15 @@ pub struct DataBytes {
     pub bytes: std::sync::Arc<Vec<u8>>,
 }
 
+/// How long a launch takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchTime {
+    /// What it runs.
+    pub name: String,
+    /// Seconds.
+    pub seconds: f64,
+}
+
 /// Plans on a device, with the states and data that they share.
 pub trait Session {
     /// The device's name for people.
@@ -128,6 +137,25 @@ pub trait Session {
 
     /// Waits until all work is done.
     fn wait(&mut self) -> Result<(), BackendError>;
+
+    /// How long the launches of a plan take with a row of inputs: on a GPU each by itself, then the whole step; elsewhere
+    /// the step alone. States are something else afterwards.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn times(&mut self, plan: usize, row: &[u32]) -> Result<Vec<LaunchTime>, BackendError> {
+        let mut least = f64::INFINITY;
+        // The first run warms caches up.
+        for run in 0..6 {
+            let begin = std::time::Instant::now();
+            self.run(plan, row)?;
+            self.wait()?;
+            if run > 0 {
+                least = least.min(begin.elapsed().as_secs_f64());
+            }
+        }
+        Ok(vec![LaunchTime { name: "the whole step".to_owned(), seconds: least }])
+    }
 
     /// The same numbers for all processes that train together: those of the first. All must call it.
     fn agree(&mut self, numbers: Vec<f64>) -> Result<Vec<f64>, BackendError> {

@@ -1,6 +1,6 @@
 //! A session whose device is opened again after it was lost.
 
-use super::{BackendError, Session};
+use super::{BackendError, LaunchTime, Session};
 use crate::ir::StateId;
 
 /// Opens the session's device, anew each time.
@@ -63,6 +63,10 @@ impl Session for Reopening {
 
     fn wait(&mut self) -> Result<(), BackendError> {
         self.session()?.wait()
+    }
+
+    fn times(&mut self, plan: usize, row: &[u32]) -> Result<Vec<LaunchTime>, BackendError> {
+        self.session()?.times(plan, row)
     }
 
     fn agree(&mut self, numbers: Vec<f64>) -> Result<Vec<f64>, BackendError> {

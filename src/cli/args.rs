@@ -250,6 +250,12 @@ pub struct Plan {
     #[command(flatten)]
     /// The pipeline
     pub pipeline: Pipeline,
+    /// Plan for this device: `auto`, `cpu`, `gpu`, or an adapter's number, UUID, PCI bus, backend or part of its name
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Also load the data, open the device, and measure how long each kind of step takes there, on a GPU launch by launch
+    #[arg(long)]
+    pub measure: bool,
 }
 
 /// `nnoptc emit`

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::table::{Align, Table, bytes, scaled, whole};
+use crate::backend::LaunchTime;
 use crate::check::program::{Precision, Program};
 use crate::library::Cost;
 use crate::lower::Mode;
@@ -11,7 +12,7 @@ use crate::plan::{Chain, Plan};
 use crate::schema::FromArg;
 use crate::train::device::{half_storage, wgsl};
 use crate::train::memory::memory_on_gpu;
-use crate::train::prepare::{Memory, Prepared};
+use crate::train::prepare::{Memory, Prepared, PreparedStep};
 
 /// The stages of the model with the shape of their result, trained numbers, and operations of a forward pass.
 pub fn layers(program: &Program) -> String {
@@ -93,7 +94,7 @@ pub fn kernels(program: &Program, prepared: &Prepared) -> String {
     ]);
     for step in &prepared.steps {
         let plan = &prepared.plans[step.plan];
-        let title = format!("{} {} of {}", mode_name(step.spec.mode), step.spec.split, step.spec.batch);
+        let title = title(step);
         let traffic = traffic(plan);
         // A kernel that no adapter can run is named when the device is opened.
         let launches = wgsl(program, plan).ok().flatten().map_or_else(|| forks(plan), |dispatches| dispatches.len());
@@ -114,6 +115,30 @@ pub fn kernels(program: &Program, prepared: &Prepared) -> String {
     let division = program.train.division();
     let division = division.map(|text| format!("\na batch of {} is {text}\n", program.train.batch));
     format!("{table}\n{costs}{}", division.unwrap_or_default())
+}
+
+/// What each kind of step takes on a device, and its launches where the device runs each by itself.
+pub fn times(steps: &[(&PreparedStep, Vec<LaunchTime>)]) -> String {
+    let mut table = Table::new([
+        ("step", Align::Left),
+        ("microseconds", Align::Right),
+        ("share", Align::Right),
+        ("launch", Align::Left),
+    ]);
+    for (step, times) in steps {
+        let mut title = title(step);
+        let total: f64 = times.iter().rev().skip(1).map(|launch| launch.seconds).sum();
+        for launch in times {
+            let is_part = times.len() > 1 && launch.name != times[times.len() - 1].name;
+            let share = if is_part { format!("{:.1} %", launch.seconds / total * 100.0) } else { String::new() };
+            table.row([std::mem::take(&mut title), format!("{:.1}", launch.seconds * 1e6), share, launch.name.clone()]);
+        }
+    }
+    table.to_string()
+}
+
+fn title(step: &PreparedStep) -> String {
+    format!("{} {} of {}", mode_name(step.spec.mode), step.spec.split, step.spec.batch)
 }
 
 /// How often the CPU's threads are given work: once for each kernel, or each chain of them and what comes behind it.

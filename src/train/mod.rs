@@ -10,6 +10,7 @@ pub mod find_rate;
 pub mod health;
 pub mod initialize;
 mod keep;
+pub mod measure;
 pub mod memory;
 mod monitor;
 pub mod run;

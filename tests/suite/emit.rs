@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use crate::cli::{nnoptc, text};
+use crate::harness::adapters;
+use crate::training::repository;
+
 /// What a stage of an example prints, and whether it could.
 fn emit(example: &Path, stage: &str) -> String {
     let arguments = [example.to_str().unwrap(), "--stage", stage];
@@ -100,4 +104,29 @@ fn emitted_graphs_are_valid_dot() {
             assert!(nodes.contains(from) && nodes.contains(to), "{from} -> {to} in {}", example.display());
         }
     }
+}
+
+#[test]
+fn each_launch_is_measured_on_a_device() {
+    let pipeline = repository("examples/digits.nnopt");
+    let pipeline = pipeline.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let measure = |device: &str| {
+        let output = nnoptc(folder.path(), &["plan", pipeline, "--measure", "--device", device]);
+        assert!(output.status.success(), "{device}: {}", text(&output.stderr));
+        let listing = text(&output.stdout).to_owned();
+        let (_, measured) = listing.split_once("\non ").unwrap_or_else(|| panic!("{listing}"));
+        let steps = measured.matches("update, train of").count() + measured.matches("evaluate, ").count();
+        assert_eq!(measured.matches("the whole step").count(), steps, "{measured}");
+        assert!(steps >= 3 && !measured.contains("NaN") && !measured.contains("inf"), "{measured}");
+        measured.lines().count() - 2 - steps
+    };
+    assert_eq!(measure("cpu"), 0, "the processor runs a step as a whole");
+    for adapter in adapters() {
+        assert!(measure(&adapter.index.to_string()) >= 12, "each launch has a line");
+    }
+    // Two devices have no one time.
+    let output = nnoptc(folder.path(), &["plan", pipeline, "--measure", "--device", "[cpu, cpu]"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("`--measure` takes the time of one device"), "{}", text(&output.stderr));
 }

@@ -1,11 +1,13 @@
 //! Plans on a device: buffers, pipelines, and submissions of several steps.
 
+mod times;
+
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, channel};
 
 use wgpu::BufferUsages;
 
-use crate::backend::{BackendError, DataBytes, Session, Setup};
+use crate::backend::{BackendError, DataBytes, LaunchTime, Session, Setup};
 use crate::ir::StateId;
 use crate::plan::{Place, Plan};
 
@@ -259,36 +261,19 @@ impl GpuSession {
             .iter()
             .map(|group| group.iter().map(|id| self.plans[plan].last_writes[id.index()]).max().unwrap_or(0))
             .collect();
-        let number = plan;
         let mut copied = 0;
         let mut given = 0;
         let mut open = Open::default();
         for step in 0..steps {
             for index in 0..self.plans[plan].dispatches.len() {
-                let plan = &self.plans[plan];
-                let dispatch = &plan.dispatches[index];
-                let encoder = open.encoder.get_or_insert_with(|| {
-                    self.gpu
-                        .device
-                        .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(&dispatch.name) })
-                });
-                let pass = open.pass.get_or_insert_with(|| {
-                    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
-                });
-                let row_offset = (step * plan.row_stride) as u32;
-                pass.set_pipeline(&dispatch.pipeline);
-                pass.set_bind_group(0, &plan.bind_group, &[dispatch.params_offset, row_offset]);
-                pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
-                open.seconds += dispatch.seconds;
-                open.first.get_or_insert_with(|| dispatch.name.clone());
-                open.dispatches += 1;
+                self.encode(&mut open, plan, index, step);
                 let is_ready = copied < groups.len() && ready[copied] <= index + 1;
                 if open.seconds > self.submission_seconds || is_ready {
-                    let last = dispatch.name.clone();
+                    let last = self.plans[plan].dispatches[index].name.clone();
                     self.submit(std::mem::take(&mut open), &last)?;
                 }
                 while copied < groups.len() && ready[copied] <= index + 1 {
-                    self.copy(number, copied, &groups[copied], index)?;
+                    self.copy(plan, copied, &groups[copied], index)?;
                     copied += 1;
                 }
                 while given < copied && self.copies[given].has_come() {
@@ -312,6 +297,24 @@ impl GpuSession {
             give(self.take_copy(group)?);
         }
         Ok(())
+    }
+
+    /// Adds one launch of a step to what is not submitted yet.
+    fn encode(&self, open: &mut Open, plan: usize, index: usize, step: u64) {
+        let plan = &self.plans[plan];
+        let dispatch = &plan.dispatches[index];
+        let label = wgpu::CommandEncoderDescriptor { label: Some(&dispatch.name) };
+        let encoder = open.encoder.get_or_insert_with(|| self.gpu.device.create_command_encoder(&label));
+        let pass = open.pass.get_or_insert_with(|| {
+            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+        });
+        let row_offset = (step * plan.row_stride) as u32;
+        pass.set_pipeline(&dispatch.pipeline);
+        pass.set_bind_group(0, &plan.bind_group, &[dispatch.params_offset, row_offset]);
+        pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
+        open.seconds += dispatch.seconds;
+        open.first.get_or_insert_with(|| dispatch.name.clone());
+        open.dispatches += 1;
     }
 
     /// Begins to copy a group of states to the host, after this dispatch of a plan.
@@ -409,6 +412,14 @@ impl GpuSession {
         }
         let submission = self.gpu.queue.submit([encoder.finish()]);
         self.in_flight.push_back((submission, work));
+        self.gpu.check()
+    }
+
+    /// Waits until all work is done.
+    fn drain(&mut self) -> Result<(), BackendError> {
+        while !self.in_flight.is_empty() {
+            self.wait_for_oldest()?;
+        }
         self.gpu.check()
     }
 
@@ -545,10 +556,11 @@ impl Session for GpuSession {
     }
 
     fn wait(&mut self) -> Result<(), BackendError> {
-        while !self.in_flight.is_empty() {
-            self.wait_for_oldest()?;
-        }
-        self.gpu.check()
+        self.drain()
+    }
+
+    fn times(&mut self, plan: usize, row: &[u32]) -> Result<Vec<LaunchTime>, BackendError> {
+        self.launch_times(plan, row)
     }
 
     fn scratch_bytes(&self) -> u64 {
