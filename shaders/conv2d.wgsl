@@ -21,18 +21,17 @@ fn term_of(part: u32, term: u32) -> vec4<u32> {
     return vec4<u32>(term, (term / TAPS) * IN_AREA, (tap / KERNEL_WIDTH) * DILATION_Y, (tap % KERNEL_WIDTH) * DILATION_X);
 }
 
-fn load_a(row: vec4<u32>, term: vec4<u32>) -> f32 {
+fn load_a(row: vec4<u32>, term: vec4<u32>) -> Factor {
     return read_weight(row.x + term.x);
 }
 
-fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
-    // Below 0 wraps to a huge number, so one comparison finds both sides.
+fn load_b(term: vec4<u32>, column: vec4<u32>) -> Factor {
+    // Below 0 wraps to a huge number, so one comparison finds both sides. Something is read in any case: without branches
+    // a driver has many reads under way at once.
     let y = column.y + term.z;
     let x = column.z + term.w;
-    if (y >= IN_HEIGHT || x >= IN_WIDTH) {
-        return 0.0;
-    }
-    return read_x(column.x + term.y + y * IN_WIDTH + x);
+    let inside = (y < IN_HEIGHT) & (x < IN_WIDTH);
+    return select(Factor(), read_x(select(0u, column.x + term.y + y * IN_WIDTH + x, inside)), inside);
 }
 
 fn element_of(part: u32, row: u32, column: u32) -> u32 {

@@ -22,20 +22,19 @@ fn term_of(part: u32, term: u32) -> vec4<u32> {
     return vec4<u32>(weight, o * OUT_AREA, (tap / KERNEL_WIDTH) * DILATION_Y, (tap % KERNEL_WIDTH) * DILATION_X);
 }
 
-fn load_a(row: vec4<u32>, term: vec4<u32>) -> f32 {
+fn load_a(row: vec4<u32>, term: vec4<u32>) -> Factor {
     return read_weight(row.x + term.x);
 }
 
-fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
-    if (column.y < term.z || column.z < term.w) {
-        return 0.0;
-    }
+fn load_b(term: vec4<u32>, column: vec4<u32>) -> Factor {
+    // Something is read in any case: without branches a driver has many reads under way at once.
     let y = column.y - term.z;
     let x = column.z - term.w;
-    if (y % STRIDE_Y != 0u || x % STRIDE_X != 0u || y / STRIDE_Y >= OUT_HEIGHT || x / STRIDE_X >= OUT_WIDTH) {
-        return 0.0;
-    }
-    return read_grad(column.x + term.y + (y / STRIDE_Y) * OUT_WIDTH + x / STRIDE_X);
+    let is_whole = (y % STRIDE_Y == 0u) & (x % STRIDE_X == 0u);
+    let is_below = (column.y < term.z) | (column.z < term.w);
+    let inside = is_whole & !is_below & (y / STRIDE_Y < OUT_HEIGHT) & (x / STRIDE_X < OUT_WIDTH);
+    let pixel = (y / STRIDE_Y) * OUT_WIDTH + x / STRIDE_X;
+    return select(Factor(), read_grad(select(0u, column.x + term.y + pixel, inside)), inside);
 }
 
 fn element_of(part: u32, row: u32, column: u32) -> u32 {

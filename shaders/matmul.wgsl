@@ -14,11 +14,11 @@ fn term_of(part: u32, term: u32) -> vec4<u32> {
     return vec4<u32>(term * a_term(), term * b_term(), 0u, 0u);
 }
 
-fn load_a(row: vec4<u32>, term: vec4<u32>) -> f32 {
+fn load_a(row: vec4<u32>, term: vec4<u32>) -> Factor {
     return read_a(row.x + term.x);
 }
 
-fn load_b(term: vec4<u32>, column: vec4<u32>) -> f32 {
+fn load_b(term: vec4<u32>, column: vec4<u32>) -> Factor {
     return read_b(term.y + column.x);
 }
 

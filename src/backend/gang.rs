@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::peers::{Occasion, Peers};
-use super::{BackendError, Session};
+use super::{BackendError, Session, gpu};
 use crate::ir::StateId;
 use crate::ir::graph::{StateKind, count};
 use crate::lower::{GUARD, Mode};
@@ -118,14 +118,18 @@ pub fn open(
         let (commands, receiver) = channel();
         let (opened, ready) = channel();
         let exchanged = Arc::clone(&steps.exchanged);
-        let thread = std::thread::spawn(move || match open() {
+        let work = move || match open() {
             Ok(session) => {
                 // Nobody listens any more only if another replica could not be opened.
                 drop(opened.send(Ok((session.device(), session.kind(), session.scratch_bytes()))));
                 serve(session, &receiver, &exchanged);
             }
             Err(error) => drop(opened.send(Err(error))),
-        });
+        };
+        let thread = std::thread::Builder::new().stack_size(gpu::STACK_BYTES).spawn(work).map_err(|error| {
+            let reason = format!("there is no thread for it: {error}");
+            BackendError::Failed { device: format!("replica {}", opening.len() + 1), reason }
+        })?;
         opening.push((commands, thread, ready));
     }
     let mut gang = Gang {

@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The variable of the environment that says how many seconds to wait instead, for devices that are slow or shared.
 const PATIENCE_VARIABLE: &str = "NNOPTC_PATIENCE";
 
+/// The stack of a thread that calls a driver: NVIDIA's ran out of the usual 2 MiB beneath an unoptimized build.
+pub const STACK_BYTES: usize = 16 << 20;
+
 static HUNG: AtomicBool = AtomicBool::new(false);
 
 /// Whether a device of this process did not finish its work. Its driver may then wait for it when the process ends.
@@ -62,6 +65,10 @@ pub(super) struct Gpu {
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
     pub cache: Option<DiskCache>,
+    /// Whether the turns of every loop of a kernel are counted once more, as wgpu does to end those that do not end. Our
+    /// loops do; on a GPU the count keeps the driver from unrolling any, which makes products slow. Drivers that compute on
+    /// the CPU would unroll all, and compile for minutes.
+    pub counts_turns: bool,
     /// How long a submission may take.
     pub patience: Duration,
     failure: Arc<Mutex<Option<Failure>>>,
@@ -104,6 +111,7 @@ impl Gpu {
             device,
             queue,
             limits,
+            counts_turns: adapter.software,
             patience,
             failure,
         })

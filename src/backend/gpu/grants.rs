@@ -3,6 +3,7 @@
 use wgpu::{CooperativeMatrixProperties, CooperativeScalarType, Features};
 
 use super::adapters::Adapter;
+use super::matrix_tile;
 
 /// What kernels may use. A device is opened with all that the adapter has; the self-test takes away what its driver gets
 /// wrong.
@@ -32,7 +33,8 @@ impl Grants {
         let native_halves = features.contains(Features::SHADER_F16);
         let sizes = adapter.subgroups.filter(|_| features.contains(Features::SUBGROUP));
         let matrices = adapter.inner.cooperative_matrix_properties();
-        let has_matrices = features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) && native_halves;
+        let has_room = adapter.max_workgroup_bytes as usize >= matrix_tile::WORKGROUP_BYTES;
+        let has_matrices = features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) && native_halves && has_room;
         Grants {
             native_halves,
             subgroup: sizes.filter(|[least, most]| least == most).map(|[size, _]| size),

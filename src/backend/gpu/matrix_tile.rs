@@ -6,16 +6,29 @@
 //! through workgroup memory to invocations.
 
 use super::grants::Matrix;
-use super::tile::{BEGIN, BLOCK, PLACE, RUN, Tile, line};
+use super::tile::{BEGIN, PLACE, RUN, Tile, line};
 
 /// Invocations of a workgroup.
 const LANES: usize = 256;
-/// Blocks of a tile along rows and along columns: one for each subgroup of 32.
-const BLOCKS: [usize; 2] = [4, 2];
+/// Blocks of a tile: one for each subgroup of 32.
+const BLOCKS: usize = 8;
+/// Elements that a row of an operand in workgroup memory has more than its tile: 16 bytes, so that the rows of a matrix lie
+/// in different memory banks.
+const PADDING: usize = 8;
+/// Workgroup memory that an adapter must have for these tiles, which all adapters with cooperative matrices have.
+pub(super) const WORKGROUP_BYTES: usize = 32 << 10;
+/// Terms whose sums are added up.
+pub(super) const BLOCK: usize = 4096;
 
-/// Bytes of workgroup memory: both operands, and a matrix of results for each block.
+/// Blocks along rows and along columns, so that each is about as high as wide.
+fn blocks(tile: &Tile) -> [usize; 2] {
+    if tile.rows >= tile.columns { [4, 2] } else { [2, 4] }
+}
+
+/// Bytes of workgroup memory at most: both operands, and a matrix of results for each block.
 pub(super) fn workgroup_bytes(tile: &Tile, matrix: Matrix) -> usize {
-    2 * tile.depth * (tile.rows + tile.columns) + 4 * BLOCKS[0] * BLOCKS[1] * matrix.size * matrix.size
+    let operand = |size: usize| 2 * (size * (tile.depth + PADDING)).max(tile.depth * (size + PADDING));
+    operand(tile.rows) + operand(tile.columns) + 4 * BLOCKS * matrix.size * matrix.size
 }
 
 /// The loop as an entry for [`super::source::Source::finish`], with the numbers `subgroup` and `subgroups` beside those
@@ -24,29 +37,32 @@ pub(super) fn workgroup_bytes(tile: &Tile, matrix: Matrix) -> usize {
 pub(super) fn text(tile: &Tile, matrix: Matrix, adjacent: [bool; 2], long: bool) -> String {
     let Tile { rows, columns, depth, .. } = *tile;
     let Matrix { size, subgroup } = matrix;
-    let blocks = BLOCKS[0] * BLOCKS[1];
-    let [height, width] = [rows / BLOCKS[0], columns / BLOCKS[1]];
+    let [blocks_y, blocks_x] = blocks(tile);
+    let [height, width] = [rows / blocks_y, columns / blocks_x];
     let pieces = [height / size, width / size];
     // Blocks of a subgroup, if there are as few subgroups as there may be.
-    let turns = blocks.div_ceil((LANES / subgroup).max(1));
+    let turns = BLOCKS.div_ceil((LANES / subgroup).max(1));
     let operands = [
         Operand { name: "a", unit: "row", size: rows, depth, terms_adjacent: adjacent[0] },
         Operand { name: "b", unit: "column", size: columns, depth, terms_adjacent: adjacent[1] },
     ];
     let mut text = format!(
-        "// A workgroup computes {rows} x {columns} elements in {blocks} blocks, a subgroup a block by matrices of {size} x \
+        "// A workgroup computes {rows} x {columns} elements in {BLOCKS} blocks, a subgroup a block by matrices of {size} x \
          {size}.
 const TILE_ROWS = {rows}u;
 const TILE_COLUMNS = {columns}u;
 const DEPTH = {depth}u;
 const SIZE = {size}u;
-const BLOCKS = {blocks}u;
-const BLOCKS_X = {}u;
+const BLOCKS = {BLOCKS}u;
+const BLOCKS_X = {blocks_x}u;
 const BLOCK_HEIGHT = {height}u;
 const BLOCK_WIDTH = {width}u;
+// Some more than a row has, so that the rows of a matrix lie in different memory banks.
+const PITCH_A = {}u;
+const PITCH_B = {}u;
 
-var<workgroup> tile_a: array<f16, TILE_ROWS * DEPTH>;
-var<workgroup> tile_b: array<f16, DEPTH * TILE_COLUMNS>;
+var<workgroup> tile_a: array<f16, {}>;
+var<workgroup> tile_b: array<f16, {}>;
 // A matrix of each block.
 var<workgroup> results: array<f32, BLOCKS * SIZE * SIZE>;
 
@@ -63,7 +79,10 @@ fn keep_results(slice: u32, part: u32, row: u32, column: u32, lane: u32, count: 
 }}
 
 ",
-        BLOCKS[1]
+        operands[0].pitch(),
+        operands[1].pitch(),
+        operands[0].length(),
+        operands[1].length(),
     );
     let sums: Vec<String> = (0..turns)
         .flat_map(|turn| (0..pieces[0]).flat_map(move |y| (0..pieces[1]).map(move |x| format!("{turn}_{y}_{x}"))))
@@ -138,9 +157,10 @@ fn multiply(text: &mut String, turn: usize, operands: &[Operand; 2], size: usize
             let own = format!("block_{unit}_{turn} + {}u", piece * size);
             // The left operand has rows of terms, the right one columns.
             let by_rows = operand.terms_adjacent == (role == 'A');
-            let (place, pitch) = match operand.terms_adjacent {
-                true => (format!("({own}) * DEPTH + depth"), "DEPTH".to_owned()),
-                false => (format!("depth * {0} + {own}", operand.extent()), operand.extent().to_owned()),
+            let pitch = operand.pitch_name();
+            let place = match operand.terms_adjacent {
+                true => format!("({own}) * {pitch} + depth"),
+                false => format!("depth * {pitch} + {own}"),
             };
             let load = if by_rows { "coopLoadT" } else { "coopLoad" };
             let kind = format!("coop_mat{size}x{size}<f16, {role}>");
@@ -168,9 +188,19 @@ struct Operand {
 }
 
 impl Operand {
-    /// The name of [`Operand::size`] in the text.
-    fn extent(&self) -> &'static str {
-        if self.name == "a" { "TILE_ROWS" } else { "TILE_COLUMNS" }
+    /// Elements from one row in workgroup memory to the next.
+    fn pitch(&self) -> usize {
+        PADDING + if self.terms_adjacent { self.depth } else { self.size }
+    }
+
+    /// The name of [`Operand::pitch`] in the text.
+    fn pitch_name(&self) -> &'static str {
+        if self.name == "a" { "PITCH_A" } else { "PITCH_B" }
+    }
+
+    /// Elements in workgroup memory.
+    fn length(&self) -> usize {
+        self.pitch() * if self.terms_adjacent { self.size } else { self.depth }
     }
 
     /// Elements that an invocation brings.
@@ -199,12 +229,9 @@ impl Operand {
     /// From memory into registers, from the term of this name on; zeros past the end.
     fn reads(&self, text: &mut String, first: &str, indent: usize) {
         let Operand { name, unit, size, .. } = self;
-        for load in 0..self.loads() {
-            line(text, indent, &format!("{name}_{load} = f16();"));
-        }
-        let element = |own: &str| match *name {
-            "a" => format!("f16(load_a({own}, term))"),
-            _ => format!("f16(load_b(term, {own}))"),
+        let element = |own: &str, info: &str| match *name {
+            "a" => format!("load_a({own}, {info})"),
+            _ => format!("load_b({info}, {own})"),
         };
         let loads: Vec<usize> = (0..self.loads()).collect();
         // The loads of one term together.
@@ -213,21 +240,25 @@ impl Operand {
                 0 => format!("{first} + {name}_term"),
                 terms => format!("{first} + {name}_term + {terms}u"),
             };
-            line(text, indent, &format!("if ({term} < end) {{"));
-            line(text, indent + 1, &format!("let term = term_of(part, {term});"));
+            // The last term is read again where there is none: without branches many reads are under way at once.
+            let info = format!("{name}_info_{}_{first}", loads[0]);
+            line(text, indent, &format!("let {info} = term_of(part, min({term}, terms() - 1u));"));
             for load in loads {
                 let own = if self.terms_adjacent { format!("{unit}_{load}") } else { (*unit).to_owned() };
-                line(text, indent + 1, &format!("{name}_{load} = {};", element(&own)));
+                let value = format!("select(f16(), {}, {term} < end)", element(&own, &info));
+                line(text, indent, &format!("{name}_{load} = {value};"));
             }
-            line(text, indent, "}");
         }
     }
 
     /// From registers into workgroup memory, in the order of the invocations.
     fn stores(&self, text: &mut String) {
         let name = self.name;
+        let row = if self.terms_adjacent { self.depth } else { self.size };
+        line(text, 2, &format!("let {name}_place = lane / {row}u * {} + lane % {row}u;", self.pitch_name()));
         for load in 0..self.loads() {
-            line(text, 2, &format!("tile_{name}[lane + {}u] = {name}_{load};", load * LANES));
+            let place = load * LANES / row * self.pitch();
+            line(text, 2, &format!("tile_{name}[{name}_place + {place}u] = {name}_{load};"));
         }
     }
 }

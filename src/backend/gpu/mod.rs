@@ -34,7 +34,7 @@ pub const FUSION: Fusion = Fusion { epilogues: true, deviations: false, chains: 
 
 pub use adapters::{Adapter, adapters, all, matching, select};
 pub use check::{Check, has_native_halves, self_test};
-pub use device::is_hung;
+pub use device::{STACK_BYTES, is_hung};
 pub use launch::{scratch_words, wgsl, wgsl_on};
 pub use session::open;
 pub use tune::Choice;

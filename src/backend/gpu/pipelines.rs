@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 use wgpu::naga;
@@ -10,8 +11,16 @@ use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 use crate::backend::BackendError;
 
 use super::cache::DiskCache;
-use super::device::Gpu;
+use super::device::{Gpu, STACK_BYTES};
 use super::source::{ARENA, ARENA_HALVES, BINDINGS, PARAMS, STATE_HALVES, STATES, STEP};
+
+/// What is checked while a kernel runs: not that every loop ends.
+const CHECKS: wgpu::ShaderRuntimeChecks = {
+    let mut checks = wgpu::ShaderRuntimeChecks::checked();
+    checks.force_loop_bounding = false;
+    checks.int_div_checks = false;
+    checks
+};
 
 /// The layout of bindings that all kernels share.
 pub(super) struct Bindings {
@@ -69,8 +78,11 @@ pub(super) fn compile(
             distinct.len() - 1
         });
     }
-    let pipelines: Vec<wgpu::ComputePipeline> =
-        distinct.par_iter().map(|(name, text)| pipeline(gpu, bindings, name, text)).collect();
+    let compile = || distinct.par_iter().map(|(name, text)| pipeline(gpu, bindings, name, text)).collect();
+    let pipelines: Vec<wgpu::ComputePipeline> = match compilers() {
+        Some(threads) => threads.install(compile),
+        None => compile(),
+    };
     gpu.check()?;
     if let Some(cache) = &gpu.cache {
         cache.save();
@@ -78,15 +90,27 @@ pub(super) fn compile(
     Ok(texts.iter().map(|(_, text)| pipelines[indices[text]].clone()).collect())
 }
 
+/// Threads for the drivers' compilers, which need more of a stack than threads usually have; none where a system allows no
+/// more threads.
+fn compilers() -> Option<&'static rayon::ThreadPool> {
+    static COMPILERS: OnceLock<Option<rayon::ThreadPool>> = OnceLock::new();
+    let make = || rayon::ThreadPoolBuilder::new().stack_size(STACK_BYTES).build().ok();
+    COMPILERS.get_or_init(make).as_ref()
+}
+
 fn pipeline(gpu: &Gpu, bindings: &Bindings, name: &str, text: &str) -> wgpu::ComputePipeline {
     // wgpu does the same again; its words for a mistake of ours would not name the kernel.
     if cfg!(debug_assertions) {
         validate(name, text);
     }
-    let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(name),
-        source: wgpu::ShaderSource::Wgsl(text.into()),
-    });
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(text.into()) };
+    let module = if gpu.counts_turns {
+        gpu.device.create_shader_module(descriptor)
+    } else {
+        // SAFETY: every loop of every kernel counts to a bound that the host has set, and every divisor is a size or a
+        // stride, which are at least 1. Indices stay checked.
+        unsafe { gpu.device.create_shader_module_trusted(descriptor, CHECKS) }
+    };
     gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(name),
         layout: Some(&bindings.pipeline),

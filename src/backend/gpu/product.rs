@@ -11,7 +11,7 @@ use super::launch::{Launch, Lowered, MAX_TRIPS, Target};
 use super::pointwise::work_of;
 use super::source::{Library, Source};
 use super::space::Space;
-use super::tile::{BLOCK, By, Tile};
+use super::tile::{By, Tile};
 
 /// `out[part, row, column] = Σ a[part, row, term] · b[part, term, column]`
 pub(super) struct Product<'a> {
@@ -39,7 +39,7 @@ pub(super) struct Product<'a> {
     pub out: &'a Output,
     /// Rows and columns are the axes of the result.
     pub is_matrix: bool,
-    /// How elements are found: `row_of`, `column_of`, `term_of`, `load_a`, `load_b`, `element_of`.
+    /// How elements are found, and read as `Factor`: `row_of`, `column_of`, `term_of`, `load_a`, `load_b`, `element_of`.
     pub text: &'static str,
 }
 
@@ -165,7 +165,7 @@ fn slices(target: &Target, product: &Product, kind: Loop) -> usize {
         Loop::Direct => (MAX_TRIPS, MAX_TRIPS, 1),
         Loop::Reduce => (64 * 8_192, 16_384, if target.software { 8 } else { 256 }),
         // No more partial results of large tiles than of small ones.
-        Loop::Tile(tile) => (MAX_TRIPS / 2, 256, (MOST_PARTIAL / (tile.rows * tile.columns)).min(256)),
+        Loop::Tile(tile) => (MAX_TRIPS / 2, 128, (MOST_PARTIAL / (tile.rows * tile.columns)).min(256)),
         Loop::Register(_) => (MAX_TRIPS / 2, 1_024, 8),
     };
     let helpful = (wanted / groups(target, product, kind)).min(product.terms / shortest);
@@ -175,9 +175,8 @@ fn slices(target: &Target, product: &Product, kind: Loop) -> usize {
 fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) -> Launch {
     let mut source = problem(target, product, slices);
     source.parameter("slice_terms", product.terms.div_ceil(slices));
-    let [(a, a_buffer), (b, b_buffer)] = &product.reads;
-    source.reader(a, a_buffer);
-    source.reader(b, b_buffer);
+    let by_matrices = matches!(kind, Loop::Tile(Tile { by: By::Matrices(_), .. }));
+    factors(&mut source, product, by_matrices);
     let arguments = "slice: u32, part: u32, row: u32, column: u32, value: f32";
     if slices == 1 {
         source.declare(product.text);
@@ -199,7 +198,7 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
         }
         Loop::Tile(tile) => {
             source.reserve(tile.workgroup_bytes());
-            let is_long = product.terms.div_ceil(slices) > BLOCK;
+            let is_long = product.terms.div_ceil(slices) > tile.block();
             &tile.text([product.a_terms_adjacent, product.b_terms_adjacent], is_long)
         }
         Loop::Register([x, y]) => {
@@ -217,7 +216,18 @@ fn main_launch(target: &Target, product: &Product, kind: Loop, slices: usize) ->
     let last = if slices == 1 { finish_work(product) } else { 0 };
     let launch = source.finish(entry, (groups(target, product, kind) * slices) as u64, work + last);
     let is_alone = matches!(kind, Loop::Tile(_) | Loop::Register(_));
-    Launch { is_alone, by_matrices: matches!(kind, Loop::Tile(Tile { by: By::Matrices(_), .. })), ..launch }
+    Launch { is_alone, by_matrices, ..launch }
+}
+
+/// Declares how the operands are read: as `Factor`, which is `f16` for matrices, else `f32`.
+fn factors(source: &mut Source, product: &Product, by_matrices: bool) {
+    source.declare(if by_matrices { "alias Factor = f16;" } else { "alias Factor = f32;" });
+    for (name, buffer) in &product.reads {
+        match by_matrices {
+            true => source.half_reader(name, buffer),
+            false => source.reader(name, buffer),
+        }
+    }
 }
 
 fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {
@@ -225,9 +235,7 @@ fn sum_launch(target: &Target, product: &Product, slices: usize) -> Launch {
     let elements = product.parts * product.rows * product.columns;
     source.reader("partial", &partial(target, product, slices));
     // `element_of` is wanted; the rest of the problem's text reads these.
-    let [(a, a_buffer), (b, b_buffer)] = &product.reads;
-    source.reader(a, a_buffer);
-    source.reader(b, b_buffer);
+    factors(&mut source, product, false);
     source.declare(product.text);
     finish(&mut source, product);
     let entry = include_str!("../../../shaders/gemm_sum.wgsl");

@@ -160,6 +160,17 @@ impl<'a> Source<'a> {
         self.declare(&text);
     }
 
+    /// As [`Source::reader`], of a type `f16`, for a buffer of such numbers.
+    pub fn half_reader(&mut self, name: &str, buffer: &BufferRef) {
+        if !self.target.grants.native_halves || matches!(buffer.place, Place::Data(_) | Place::Step(_)) {
+            self.reader(&format!("wide_{name}"), buffer);
+            self.declare(&format!("fn read_{name}(i: u32) -> f16 {{\n    return f16(read_wide_{name}(i));\n}}\n"));
+            return;
+        }
+        let (halves, begin) = self.halves(buffer.place);
+        self.declare(&format!("fn read_{name}(i: u32) -> f16 {{\n    return {halves}[2u * {begin} + i];\n}}\n"));
+    }
+
     /// Declares `write_NAME(i, value)`.
     pub fn writer(&mut self, name: &str, buffer: &BufferRef) {
         if buffer.dtype == DType::F16 {
@@ -263,7 +274,7 @@ impl<'a> Source<'a> {
 pub(super) fn declarations(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for line in text.lines() {
-        let rest = ["fn ", "const ", "var<workgroup> "].iter().find_map(|keyword| line.strip_prefix(keyword));
+        let rest = ["fn ", "const ", "var<workgroup> ", "alias "].iter().find_map(|keyword| line.strip_prefix(keyword));
         let name = rest.and_then(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
         names.extend(name.map(str::to_owned));
     }

@@ -14,8 +14,8 @@ use super::product::Product;
 
 /// Invocations of a workgroup.
 const LANES: usize = 256;
-/// Terms whose sums are added up, since one long sum loses digits.
-pub(super) const BLOCK: usize = 512;
+/// Terms whose sums are added up in registers.
+const BLOCK: usize = 512;
 
 /// So many of the largest tiles keep a large GPU busy.
 const MANY: usize = 128;
@@ -58,22 +58,27 @@ impl Tile {
         tile(128, 128, 8, [8, 8]),
     ];
 
-    /// The tiles to try for a product, the one to take without a try first: none that has more than twice the elements,
-    /// with those past the ends of rows and columns, of the one that has the fewest.
+    /// The tiles to try for a product, the one to take without a try first: none by registers that has more than twice the
+    /// elements, with those past the ends of rows and columns, of the one that has the fewest; by matrices, which have fewer
+    /// registers to lose, none that has more than half as many again.
     pub fn candidates(product: &Product, grants: Grants) -> Vec<Tile> {
         let padded = |tile: &Tile| tile.count(product) * tile.rows * tile.columns;
         let least = Tile::BY_REGISTERS.iter().map(padded).min().unwrap_or(0);
         let halves = product.reads.iter().all(|(_, buffer)| buffer.dtype == DType::F16);
-        let by_matrices = grants.matrix.filter(|_| halves).map(Tile::by_matrices);
+        let by_matrices = grants.matrix.filter(|_| halves);
         let usual = Tile::usual(product, by_matrices);
         let by_registers = Tile::BY_REGISTERS.into_iter().filter(|tile| padded(tile) <= 2 * least);
-        let others = by_matrices.into_iter().flatten().chain(by_registers).filter(|tile| *tile != usual);
+        let fewest = by_matrices.into_iter().flat_map(Tile::by_matrices).map(|tile| padded(&tile)).min().unwrap_or(0);
+        let by_matrices =
+            by_matrices.into_iter().flat_map(Tile::by_matrices).filter(|tile| 2 * padded(tile) <= 3 * fewest);
+        let others = by_matrices.chain(by_registers).filter(|tile| *tile != usual);
         std::iter::once(usual).chain(others).collect()
     }
 
-    /// Both sizes by cooperative matrices, the smaller one first; they fit in 16 KiB as well.
-    pub fn by_matrices(matrix: Matrix) -> [Tile; 2] {
-        [(64, 32), (128, 16)].map(|(size, depth)| Tile { rows: size, columns: size, depth, by: By::Matrices(matrix) })
+    /// All sizes by cooperative matrices, the smallest one first; adapters that have those have workgroup memory for them.
+    pub fn by_matrices(matrix: Matrix) -> [Tile; 5] {
+        [[64, 64, 32], [64, 128, 32], [128, 64, 32], [128, 128, 16], [128, 128, 32]]
+            .map(|[rows, columns, depth]| Tile { rows, columns, depth, by: By::Matrices(matrix) })
     }
 
     /// All tiles of an adapter.
@@ -84,20 +89,22 @@ impl Tile {
 
     /// The tile that follows from the sizes: no wider than needed, large if there are many of them, and by matrices where
     /// few of their rows and columns are past the ends.
-    fn usual(product: &Product, by_matrices: Option<[Tile; 2]>) -> Tile {
+    fn usual(product: &Product, matrix: Option<Matrix>) -> Tile {
         let sizes = match (product.rows <= 32, product.columns <= 32) {
             (true, true) => [32, 32],
             (true, false) => [32, 128],
             (false, true) => [128, 32],
             (false, false) => [64, 64],
         };
-        if let Some([small, large]) = by_matrices.filter(|_| sizes == [64, 64]) {
-            return if large.count(product) >= MANY { large } else { small };
-        }
+        // Of two depths the larger one.
+        let by_matrices = matrix.filter(|_| sizes == [64, 64]).map(Tile::by_matrices);
+        let tiles = by_matrices.as_ref().map_or(&Tile::BY_REGISTERS[..], |tiles| tiles);
         let of = |[rows, columns]: [usize; 2]| {
-            Tile::BY_REGISTERS.into_iter().find(|tile| [tile.rows, tile.columns] == [rows, columns])
+            tiles.iter().rev().find(|tile| [tile.rows, tile.columns] == [rows, columns]).copied()
         };
-        let large = of([128, 128]).filter(|tile| sizes == [64, 64] && tile.count(product) >= MANY);
+        let double = |size: usize| if size > 64 { 128 } else { 64 };
+        let large = of([double(product.rows), double(product.columns)]);
+        let large = large.filter(|tile| sizes == [64, 64] && tile.count(product) >= MANY);
         large.or_else(|| of(sizes)).unwrap_or_else(|| unreachable!("there are tiles of these sizes"))
     }
 
@@ -106,10 +113,22 @@ impl Tile {
         product.parts * product.rows.div_ceil(self.rows) * product.columns.div_ceil(self.columns)
     }
 
-    /// `ROWSxCOLUMNS`, and what computes it if that is matrices.
+    /// `ROWSxCOLUMNS`, and what computes it if that is matrices, with the depth.
     pub fn name(&self) -> String {
-        let by = if let By::Matrices(_) = self.by { " by matrices" } else { "" };
-        format!("{}x{}{by}", self.rows, self.columns)
+        let Tile { rows, columns, depth, by } = self;
+        match by {
+            By::Registers(_) => format!("{rows}x{columns}"),
+            By::Matrices(_) => format!("{rows}x{columns}x{depth} by matrices"),
+        }
+    }
+
+    /// Terms whose sums are added up, since one long sum loses digits. Those of matrices are of products of 16-bit numbers,
+    /// which have lost more before, and a second set of sums takes the registers of a second workgroup.
+    pub fn block(&self) -> usize {
+        match self.by {
+            By::Registers(_) => BLOCK,
+            By::Matrices(_) => matrix_tile::BLOCK,
+        }
     }
 
     /// Bytes of workgroup memory.
@@ -121,7 +140,7 @@ impl Tile {
     }
 
     /// The loop as an entry for [`super::source::Source::finish`]. `adjacent` says of both operands whether neighbours in
-    /// memory are neighbouring terms, `long` whether sums have more than [`BLOCK`] terms.
+    /// memory are neighbouring terms, `long` whether sums have more than [`Tile::block`] terms.
     pub fn text(&self, adjacent: [bool; 2], long: bool) -> String {
         match self.by {
             By::Registers(part) => self.by_registers(part, adjacent, long),
@@ -343,21 +362,27 @@ impl Operand {
         let Operand { name, unit, .. } = self;
         let [terms, groups] = self.places_of();
         let mut text = String::new();
-        for load in 0..self.loads() {
-            line(&mut text, 3, &format!("{name}_{load} = vec4<f32>();"));
+        let indent = if self.is_partial() { 4 } else { 3 };
+        if self.is_partial() {
+            line(&mut text, 3, &format!("if (lane < {}u) {{", self.quads * self.depth));
         }
-        let own = if self.is_partial() { format!("lane < {}u && ", self.quads * self.depth) } else { String::new() };
         for term in 0..terms {
-            line(&mut text, 3, &format!("if ({own}first + {name}_term_{term} < end) {{"));
-            line(&mut text, 4, &format!("let term = term_of(part, first + {name}_term_{term});"));
+            let place = format!("first + {name}_term_{term}");
+            // The last term is read again where there is none: without branches many reads are under way at once.
+            let info = format!("let {name}_info_{term} = term_of(part, min({place}, terms() - 1u));");
+            line(&mut text, indent, &info);
             for group in 0..groups {
                 let element = |part| match *name {
-                    "a" => format!("load_a({unit}_{group}_{part}, term)"),
-                    _ => format!("load_b(term, {unit}_{group}_{part})"),
+                    "a" => format!("load_a({unit}_{group}_{part}, {name}_info_{term})"),
+                    _ => format!("load_b({name}_info_{term}, {unit}_{group}_{part})"),
                 };
                 let elements: Vec<String> = (0..4).map(element).collect();
-                line(&mut text, 4, &format!("{name}_{} = vec4<f32>({});", term + group, elements.join(", ")));
+                let quad = format!("vec4<f32>({})", elements.join(", "));
+                let load = term + group;
+                line(&mut text, indent, &format!("{name}_{load} = select(vec4<f32>(), {quad}, {place} < end);"));
             }
+        }
+        if self.is_partial() {
             line(&mut text, 3, "}");
         }
         text

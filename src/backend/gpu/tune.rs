@@ -35,12 +35,14 @@ pub enum Choice {
 pub(super) type Choices = BTreeMap<String, Tile>;
 
 /// The measurement of all products of a session takes about so long; those that are left have the usual tile, then and later.
-const BUDGET: Duration = Duration::from_millis(800);
+const BUDGET: Duration = Duration::from_millis(1_200);
 /// A figure is the least of runs of about so long.
-const LONG_ENOUGH: Duration = Duration::from_millis(2);
+const LONG_ENOUGH: Duration = Duration::from_millis(1);
 const RUNS: usize = 3;
+/// An idle device begins with a low clock, and takes about so long to raise it.
+const WARM_UP: Duration = Duration::from_millis(60);
 /// Products that are measured together at most, those with the most work: each has several kernels to be compiled.
-const MOST_PRODUCTS: usize = 16;
+const MOST_PRODUCTS: usize = 32;
 /// What is remembered for an adapter is no longer.
 const FILE_BYTES: u64 = 1 << 20;
 
@@ -186,23 +188,28 @@ fn measure(products: &[&Known], open: &dyn Fn() -> Result<Gpu, BackendError>) ->
     let setup = Setup { plans: &plans, states: &states, data: &[] };
     let mut session = GpuSession::with_choices(&setup, open()?, &|number| &choices[number])?;
     let begin = Instant::now();
+    while begin.elapsed() < WARM_UP {
+        session.repeat(0, 1)?;
+        session.wait()?;
+    }
+    let begin = Instant::now();
     let mut number = 0;
     let mut best = Vec::new();
     for product in measured {
-        let mut fastest: Option<(Duration, Tile)> = None;
-        for tile in &product.candidates {
-            if begin.elapsed() < BUDGET {
-                let took = time(&mut session, number)?;
-                if fastest.is_none_or(|(least, _)| took < least) {
-                    fastest = Some((took, *tile));
+        // The candidates in turn, again and again: a clock that changes meets all of them.
+        let mut took = vec![Duration::MAX; product.candidates.len()];
+        for _ in 0..RUNS {
+            for (index, least) in took.iter_mut().enumerate() {
+                if begin.elapsed() < BUDGET {
+                    *least = time(&mut session, number + index)?.min(*least);
                 }
-            } else {
-                // A part of the candidates says nothing.
-                fastest = None;
             }
-            number += 1;
         }
-        best.push(fastest.map_or(product.candidates[0], |(_, tile)| tile));
+        number += took.len();
+        // A part of the candidates says nothing.
+        let is_whole = !took.contains(&Duration::MAX);
+        let fastest = took.iter().enumerate().min_by_key(|(_, took)| **took).filter(|_| is_whole);
+        best.push(product.candidates[fastest.map_or(0, |(index, _)| index)]);
     }
     best.extend(products[measured.len()..].iter().map(|product| product.candidates[0]));
     Ok(best)
@@ -216,17 +223,12 @@ fn time(session: &mut GpuSession, plan: usize) -> Result<Duration, BackendError>
         session.wait()?;
         Ok(start.elapsed())
     };
-    run(1)?;
-    let once = run(1)?;
+    let once = run(1)?.min(run(1)?);
     if once > 4 * LONG_ENOUGH {
         return Ok(once);
     }
     let times = (LONG_ENOUGH.as_secs_f64() / once.as_secs_f64().max(1e-6)).clamp(1.0, 64.0) as u64;
-    let mut least = Duration::MAX;
-    for _ in 0..RUNS {
-        least = least.min(run(times)? / times as u32);
-    }
-    Ok(least)
+    Ok(run(times)? / times as u32)
 }
 
 /// Memory that all trials share.

@@ -140,8 +140,9 @@ fn the_usual_tile_follows_from_sizes_types_and_what_is_granted() {
         ([20, 30], "32x32", "32x32"),
         ([20, 5_000], "32x128", "32x128"),
         ([128, 10], "128x32", "128x32"),
-        ([128, 512], "64x64", "64x64 by matrices"),
-        ([4_096, 4_096], "128x128", "128x128 by matrices"),
+        ([128, 512], "64x64", "64x64x32 by matrices"),
+        ([64, 131_072], "64x128", "64x128x32 by matrices"),
+        ([4_096, 4_096], "128x128", "128x128x32 by matrices"),
     ];
     for ([m, n], plain, by_matrices) in cases {
         let usual = |dtype, grants| {
