@@ -12,11 +12,13 @@ WORKS = "W1,W2,W4,W5,W8"
 TRAIN_MODES = [
     "eager+fused",
     "compiled+fused",
-    "compiled+fused+tf32",
+    "compiled+graphs+fused",
+    "compiled+graphs+fused+tf32",
     "eager+fused+amp",
     "compiled+fused+amp",
+    "compiled+graphs+fused+amp",
 ]
-IMAGE_MODES = [*TRAIN_MODES, "compiled+fused+amp+channels_last"]
+IMAGE_MODES = [*TRAIN_MODES, "compiled+graphs+fused+amp+channels_last"]
 PRODUCT_MODES = ["f32", "tf32", "f16"]
 
 

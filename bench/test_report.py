@@ -73,7 +73,7 @@ class Graphics(unittest.TestCase):
 
     def test_both_sides_have_the_same_precision(self):
         modes = graphics.peers("W8", "python", pathlib.Path("bench"))[0][2]
-        self.assertEqual([graphics.precision(mode) for mode in modes], ["f32"] * 3 + ["mixed"] * 3)
+        self.assertEqual([graphics.precision(mode) for mode in modes], ["f32"] * 4 + ["mixed"] * 4)
         self.assertEqual([graphics.operands(mode) for mode in graphics.PRODUCT_MODES], ["f32", "f32", "f16"])
         # Products have no optimizer, perceptrons no images.
         self.assertEqual(graphics.peers("W5 1024", "python", pathlib.Path("bench"))[0][2], graphics.PRODUCT_MODES)

@@ -2,7 +2,8 @@
 """Training speed of PyTorch on W1 to W4 and W8 of bench/works.py, on the processor or, with `--device cuda`, a GPU.
 
 Data is random, made once and kept in memory; the loss is read once an epoch; one epoch of warm-up is left out. f32.
-A mode is words joined by `+`: `eager` or `compiled` (torch.compile); `fused` has the optimizer's fused form;
+A mode is words joined by `+`: `eager` or `compiled` (torch.compile), with `graphs` its mode "reduce-overhead", which records
+CUDA graphs; `fused` has the optimizer's fused form;
 `channels_last` has images and filters in that layout; `amp` is torch.autocast to f16 with a GradScaler, and `tf32` lets a
 GPU round the factors of f32 products to 10 bits, which is off otherwise.
 """
@@ -78,7 +79,8 @@ def main():
     optimizer = make_optimizer(args.work, model.parameters(), "fused" in words)
     loss_fn = nn.CrossEntropyLoss()
     batches = list(zip(x.split(batch), y.split(batch)))
-    run = torch.compile(model) if "compiled" in words else model
+    how = "reduce-overhead" if "graphs" in words else "default"
+    run = torch.compile(model, mode=how) if "compiled" in words else model
     mixed = "amp" in words
     scaler = torch.amp.GradScaler(args.device, enabled=mixed)
 
