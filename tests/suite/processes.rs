@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nnoptc::backend::gang::{self, Dealing};
 use nnoptc::backend::peers::{Occasion, Peers, Standing, share};
-use nnoptc::backend::{BackendError, Session, Setup, cpu, gpu};
+use nnoptc::backend::{BackendError, Session, Setup, alone, cpu, gpu};
 use nnoptc::check::program::Program;
 use nnoptc::check::{Request, compile};
 use nnoptc::data::load::{Loaded, load};
@@ -419,7 +419,7 @@ fn what_is_given_while_a_part_runs_is_what_it_leaves() {
         groups.push(vec![StateId(first_weight(&prepared) as u32)]);
         for _ in 0..3 {
             let mut given = Vec::new();
-            session.run_and_give(plan, &row, &groups, &mut |words| given.push(words)).unwrap();
+            session.run_and_give(plan, &row, &groups, &mut |words| given.push(words), &mut alone).unwrap();
             let left: Vec<Vec<u32>> = groups.iter().map(|group| session.read_states(group).unwrap()).collect();
             assert!(given == left, "on {}", session.device());
             assert!(given[..4].iter().all(|group| group.iter().any(|&word| word != 0)), "there are gradients");
@@ -438,7 +438,9 @@ fn gradients_are_given_before_the_part_is_done() {
     initialized(&program, &prepared, &mut *session);
     let (plan, row, groups) = a_part(&prepared);
     // Who takes the first group ends the part there.
-    let ended = catch_unwind(AssertUnwindSafe(|| session.run_and_give(plan, &row, &groups, &mut |_| panic!("enough"))));
+    let mut enough = |_| panic!("enough");
+    let ended =
+        catch_unwind(AssertUnwindSafe(|| session.run_and_give(plan, &row, &groups, &mut enough, &mut alone)));
     assert!(ended.is_err());
     let mut has_gradient = |group: &[StateId]| session.read_states(group).unwrap().iter().any(|&word| word != 0);
     assert!(has_gradient(&groups[0]));
