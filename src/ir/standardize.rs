@@ -113,11 +113,15 @@ impl Standardized {
     /// `batch_norm` is, stands before the sums, so that they are those which make the gradients of weight and bias.
     pub fn gradient(&self, b: &mut Builder, grad: Value) -> Value {
         let shape = b.shape(self.x).to_vec();
-        let (grad, scale) = match self.common_factor(b, grad) {
-            Some((rest, factor)) => (rest, b.mul(factor, self.scale)),
-            None => (grad, self.scale),
+        let (rest, factor) = self.common_factor(b, grad).map_or((grad, None), |(rest, factor)| (rest, Some(factor)));
+        let (grad, [mean, slope], scale) = match (&self.together, factor) {
+            (Some(together), _) => (grad, self.means_together(b, together, rest, factor), self.scale),
+            (None, Some(factor)) => {
+                let scale = b.mul(factor, self.scale);
+                (rest, self.means(b, rest), scale)
+            }
+            (None, None) => (grad, self.means(b, grad), self.scale),
         };
-        let [mean, slope] = self.means(b, grad);
         let [mean, slope, scale] = [mean, slope, scale].map(|value| b.broadcast(value, &shape));
         let along = b.mul(self.result, slope);
         let centred = b.sub(grad, mean);
@@ -126,20 +130,30 @@ impl Standardized {
     }
 
     /// mean(g) and mean(g·x̂).
-    ///
-    /// With several devices, these are of the gradient of the whole loss, of which that of a device is a share by its number
-    /// of elements, while `grad` is the gradient of the device's own loss: `mean = Σ elements·sum / (own elements·all elements)`.
     fn means(&self, b: &mut Builder, grad: Value) -> [Value; 2] {
-        let Some(Together { name, elements }) = &self.together else {
-            let mean = b.mean(grad, &self.axes);
-            let product = b.mul(grad, self.result);
-            return [mean, b.mean(product, &self.axes)];
-        };
+        let mean = b.mean(grad, &self.axes);
+        let product = b.mul(grad, self.result);
+        [mean, b.mean(product, &self.axes)]
+    }
+
+    /// The same over all devices, of `g·factor`.
+    ///
+    /// They are of the gradient of the whole loss, of which that of a device is a share by its number of elements, while `grad`
+    /// is the gradient of the device's own loss: `mean = Σ elements·sum / (own elements·all elements)`. The factor is part of
+    /// what is exchanged, since it may not be seen as one where a device has a single element.
+    fn means_together(
+        &self,
+        b: &mut Builder,
+        Together { name, elements }: &Together,
+        grad: Value,
+        factor: Option<Value>,
+    ) -> [Value; 2] {
         let narrow = b.shape(self.mean).to_vec();
         let statistics = count(&narrow);
         let product = b.mul(grad, self.result);
         let sums = [grad, product].map(|term| {
             let sum = b.sum(term, &self.axes);
+            let sum = factor.map_or(sum, |factor| b.mul(sum, factor));
             b.reshape(sum, &[statistics])
         });
         let sums = b.concat(&sums, 0);

@@ -141,12 +141,7 @@ struct CpuSession {
 
 impl CpuSession {
     /// Runs a plan; says after each job how many kernels are done, and meets others at exchanges.
-    fn step(
-        &mut self,
-        plan: usize,
-        meet: Meet,
-        mut done: impl FnMut(&mut Memory, usize),
-    ) -> Result<(), BackendError> {
+    fn step(&mut self, plan: usize, meet: Meet, mut done: impl FnMut(&mut Memory, usize)) -> Result<(), BackendError> {
         let mut exchanges = self.exchanges[plan].iter().peekable();
         for (job, kernels) in &self.jobs[plan] {
             for phase in 0..job.phases() {

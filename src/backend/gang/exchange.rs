@@ -199,7 +199,8 @@ mod tests {
         let rest = |guard, statistic| Rest { guard, statistics: vec![statistic] };
         let all = || vec![rest(0, 1.0), rest(9, 2.0), rest(4, 6.0)];
         assert_eq!(together(all(), &[]), Some(rest(4, 3.0)));
-        assert_eq!(together(all(), &[0..1]), Some(rest(4, 1.0)));
+        let first = 0..1;
+        assert_eq!(together(all(), &[first]), Some(rest(4, 1.0)));
         assert_eq!(together(Vec::new(), &[]), None);
     }
 }

@@ -64,7 +64,11 @@ impl Met {
 ///
 /// # Errors
 /// That of the first replica that has failed, or of a peer.
-pub(super) fn meet(meetings: &[usize], met: &[Met], mut peers: Option<&mut (dyn Peers + '_)>) -> Result<(), BackendError> {
+pub(super) fn meet(
+    meetings: &[usize],
+    met: &[Met],
+    mut peers: Option<&mut (dyn Peers + '_)>,
+) -> Result<(), BackendError> {
     for &words in meetings {
         let mut all = Vec::with_capacity(met.len());
         for met in met {
@@ -100,4 +104,66 @@ fn sum_of(all: &[Vec<f32>], words: usize) -> Vec<f32> {
     let mut sum = vec![0.0; words];
     all.iter().for_each(|own| super::add(&mut sum, own));
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a replica gets in the end.
+    type Got = Result<Vec<f32>, BackendError>;
+
+    /// Meets so many replicas twice; `act` is what one does.
+    fn meetings(
+        replicas: usize,
+        act: fn(usize, &Meeting) -> Got,
+    ) -> (Result<(), BackendError>, Vec<std::thread::Result<Got>>) {
+        let (met, threads): (Vec<Met>, Vec<_>) = (0..replicas)
+            .map(|replica| {
+                let (here, there) = Met::new(&format!("replica {replica}"));
+                (here, std::thread::spawn(move || act(replica, &there)))
+            })
+            .unzip();
+        let result = meet(&[2, 1], &met, None);
+        drop(met);
+        (result, threads.into_iter().map(std::thread::JoinHandle::join).collect())
+    }
+
+    #[test]
+    fn all_get_the_sums() {
+        let (result, found) = meetings(3, |replica, meeting| {
+            let first = meeting.meet(vec![replica as f32, 1.0])?;
+            meeting.meet(vec![first[0] + first[1]])
+        });
+        assert!(result.is_ok());
+        assert!(found.into_iter().all(|sums| sums.unwrap().unwrap() == [18.0]));
+    }
+
+    #[test]
+    fn nobody_waits_for_one_that_fails() {
+        let (result, found) = meetings(3, |replica, meeting| {
+            let first = meeting.meet(vec![0.0; 2])?;
+            if replica == 1 {
+                let error = BackendError::Lost { device: "b".to_owned(), reason: "pulled out".to_owned() };
+                meeting.fail(error.clone());
+                return Err(error);
+            }
+            meeting.meet(first[1..].to_vec())
+        });
+        assert_eq!(result.unwrap_err().to_string(), "the device `b` was lost: pulled out");
+        let messages: Vec<String> = found.into_iter().map(|found| found.unwrap().unwrap_err().to_string()).collect();
+        let left =
+            |replica| format!("the device `replica {replica}` failed: another one with which it trains has failed");
+        assert_eq!(messages, [left(0), "the device `b` was lost: pulled out".to_owned(), left(2)]);
+    }
+
+    #[test]
+    fn nobody_waits_for_one_that_panics() {
+        let (result, found) = meetings(2, |replica, meeting| {
+            assert!(replica == 0, "this replica is meant to panic");
+            meeting.meet(vec![0.0; 2])
+        });
+        assert!(result.unwrap_err().to_string().contains("its thread has ended"));
+        assert!(found[1].is_err() && found[0].as_ref().unwrap().is_err());
+    }
 }
