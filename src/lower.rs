@@ -82,6 +82,7 @@ pub fn lower_in(program: &Program, spec: &StepSpec, precision: Precision, states
     let samples = lower_samples(program, spec, precision, &mut builder, rows);
     builder.name(samples, SAMPLES);
     let mut model = ModelBuilder::new(builder, training);
+    model.together = spec.mode == Mode::Accumulate && program.train.runs_together();
     let mut weights = Weights::default();
     let mut labels = Vec::new();
     let output = lower_nodes(&mut model, &program.model, program, samples, &mut weights, &mut labels);

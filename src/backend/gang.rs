@@ -5,8 +5,12 @@
 //! come bucket by bucket, while the rest of its last part runs, are added up in a fixed order that does not depend on who
 //! was first, and are given to all, which then apply them alike. Weights and optimizer states so stay equal, which is
 //! looked at once, at the end.
+//!
+//! Where a part has exchanges ([`crate::plan::Plan::exchanges`]), the parts that follow each other, one for each replica, are
+//! a round: they begin when all of them have been dealt out, and meet at every exchange.
 
 mod exchange;
+mod meeting;
 mod replica;
 
 use std::collections::HashMap;
@@ -18,9 +22,10 @@ use super::{BackendError, Session, gpu};
 use crate::ir::StateId;
 use crate::ir::graph::{StateKind, count};
 use crate::lower::{GUARD, Mode};
-use crate::plan::Place;
 use crate::plan::prepare::Prepared;
+use crate::plan::{Place, Plan};
 use exchange::{Exchanged, Rest, add, in_order, sum_with, together};
+use meeting::{Meeting, Met, meet};
 use replica::{Command, DIGEST_WORDS, Piece, Replica, serve};
 
 /// Opens the session of a replica, on its thread.
@@ -55,6 +60,8 @@ struct Steps {
     /// Those of them that the parts of an update add to, and their words.
     summed_in_training: Vec<StateId>,
     sum_words: Vec<usize>,
+    /// The words of what is exchanged in the middle of a part of an update, in order.
+    meetings: Vec<usize>,
 }
 
 /// The last part that a replica has, or one of the parts that are added up by themselves.
@@ -74,6 +81,8 @@ pub struct Gang {
     updates: u64,
     /// Parts of the present update that have been dealt out.
     parts: usize,
+    /// Those of them that make up a round and have not begun; 0 where replicas do not meet.
+    round: usize,
     /// What the parts of the present update send, in their order, if each is collected by itself.
     pending: Vec<Term>,
     /// Running statistics from which every part begins, if each is collected by itself.
@@ -113,6 +122,8 @@ pub fn open(
         }
     };
     let steps = Steps::new(prepared);
+    let may_meet = dealing == Dealing::InTurn || steps.meetings.is_empty();
+    assert!(may_meet, "replicas meet only where each has one part of a round");
     let mut opening = Vec::new();
     for open in replicas {
         let (commands, receiver) = channel();
@@ -138,6 +149,7 @@ pub fn open(
         dealing,
         updates: 0,
         parts: 0,
+        round: 0,
         pending: Vec::new(),
         base: Arc::new(vec![0.0; steps.exchanged.statistics_words()]),
         peers,
@@ -181,8 +193,13 @@ impl Steps {
         let is = |id: StateId, kind| states.info(id).kind == kind;
         let statistics =
             ids().filter(|&id| is(id, StateKind::Buffer) && sets(Mode::Accumulate, id)).map(words).collect();
-        let part = prepared.steps.iter().find(|step| step.spec.mode == Mode::Accumulate);
-        let exchanged = Exchanged::new(states, part.map(|step| &prepared.plans[step.plan]), statistics);
+        let parts = prepared.steps.iter().filter(|step| step.spec.mode == Mode::Accumulate);
+        let mut parts = parts.map(|step| &prepared.plans[step.plan]);
+        let part = parts.next();
+        let exchanged = Exchanged::new(states, part, statistics);
+        let met = |plan: &Plan| plan.exchanges.iter().map(|(_, id)| words(*id)).collect::<Vec<_>>();
+        let meetings = part.map_or_else(Vec::new, met);
+        assert!(parts.all(|plan| met(plan) == meetings), "parts of all sizes meet at the same places");
         let guard = states.find(GUARD);
         let summed: Vec<StateId> = ids().filter(|&id| is(id, StateKind::Metric) && Some(id) != guard).collect();
         let summed_in_training: Vec<StateId> =
@@ -194,6 +211,7 @@ impl Steps {
             sum_words: summed_in_training.iter().map(|&id| words(id).1).collect(),
             summed_in_training,
             summed,
+            meetings: meetings.into_iter().map(|(_, words)| words).collect(),
         }
     }
 }
@@ -234,6 +252,12 @@ impl Gang {
 
     /// Deals out the next part of an update.
     fn run_part(&mut self, plan: usize, row: &[u32]) -> Result<(), BackendError> {
+        if !self.steps.meetings.is_empty() {
+            if self.round == self.of_rank.iter().sum::<usize>() {
+                self.run_together()?;
+            }
+            self.round += 1;
+        }
         let (rank, in_turn) = self.owner(self.parts);
         self.parts += 1;
         if rank != self.rank() {
@@ -243,7 +267,7 @@ impl Gang {
         self.replicas[replica].parts += 1;
         let step = (plan, row.to_vec());
         if self.dealing == Dealing::ByNumber {
-            let term = self.collect(replica, Some(step), Some(Arc::clone(&self.base)))?;
+            let term = self.collect(replica, Some(step), Some(Arc::clone(&self.base)), None)?;
             self.pending.push(term);
         } else if let Some((plan, row)) = self.replicas[replica].latest.replace(step) {
             self.command(replica, Command::Run(plan, row))?;
@@ -257,14 +281,40 @@ impl Gang {
         replica: usize,
         last: Option<replica::Step>,
         reset: Option<Arc<Vec<f32>>>,
+        meeting: Option<Meeting>,
     ) -> Result<Term, BackendError> {
         let (to, pieces) = channel();
-        self.command(replica, Command::Collect { last, reset, to })?;
+        self.command(replica, Command::Collect { last, reset, meeting, to })?;
         Ok(Term { replica, pieces })
+    }
+
+    /// Lets the replicas run the parts of a round, which were kept back, and meet.
+    fn run_together(&mut self) -> Result<(), BackendError> {
+        let mut met = Vec::new();
+        for replica in 0..self.replicas.len() {
+            if let Some(step) = self.replicas[replica].latest.take() {
+                let (here, there) = Met::new(&self.replicas[replica].name);
+                self.command(replica, Command::RunTogether(step, there))?;
+                met.push(here);
+            }
+        }
+        self.meet(&met)
+    }
+
+    /// Meets those of the round's replicas that are of this process, as often as a part has exchanges. All processes do so,
+    /// also those that have none.
+    fn meet(&mut self, met: &[Met]) -> Result<(), BackendError> {
+        if std::mem::take(&mut self.round) > 0 {
+            meet(&self.steps.meetings, met, self.peers.as_deref_mut())?;
+        }
+        Ok(())
     }
 
     /// Gives the replicas the parts that were kept back, as parts that others follow.
     fn release(&mut self) -> Result<(), BackendError> {
+        if !self.steps.meetings.is_empty() {
+            return self.run_together();
+        }
         for replica in 0..self.replicas.len() {
             if let Some((plan, row)) = self.replicas[replica].latest.take() {
                 self.command(replica, Command::Run(plan, row))?;
@@ -292,7 +342,7 @@ impl Gang {
         }
     }
 
-    /// What the parts of this process send, each by itself or each replica's together.
+    /// What the parts of this process send, each by itself or each replica's together; meets the replicas, if they meet.
     fn terms(&mut self) -> Result<Vec<Term>, BackendError> {
         if self.dealing == Dealing::ByNumber {
             return Ok(std::mem::take(&mut self.pending));
@@ -300,8 +350,18 @@ impl Gang {
         // A small batch may not have had a part for everyone.
         let busy = (0..self.replicas.len()).filter(|&replica| self.replicas[replica].parts > 0);
         let busy: Vec<usize> = busy.collect();
-        let lasts: Vec<_> = busy.iter().map(|&replica| self.replicas[replica].latest.take()).collect();
-        busy.into_iter().zip(lasts).map(|(replica, last)| self.collect(replica, last, None)).collect()
+        let (mut terms, mut met) = (Vec::new(), Vec::new());
+        for replica in busy {
+            let last = self.replicas[replica].latest.take();
+            let meeting = (last.is_some() && self.round > 0).then(|| {
+                let (here, there) = Met::new(&self.replicas[replica].name);
+                met.push(here);
+                there
+            });
+            terms.push(self.collect(replica, last, None, meeting)?);
+        }
+        self.meet(&met)?;
+        Ok(terms)
     }
 
     /// The next that a part sends.
@@ -340,7 +400,7 @@ impl Gang {
         self.parts = 0;
         self.updates += 1;
         self.replicas.iter_mut().for_each(|replica| replica.parts = 0);
-        let Some(rest) = together(all) else { return Ok(()) };
+        let Some(rest) = together(all, &self.steps.exchanged.shared) else { return Ok(()) };
         if self.dealing == Dealing::ByNumber {
             self.base = Arc::new(rest.statistics.clone());
         }
@@ -540,18 +600,15 @@ impl Session for Gang {
 
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
         let words = self.steps.row_words[plan];
-        match self.steps.modes[plan] {
+        let result = match self.steps.modes[plan] {
             Mode::Accumulate => rows.chunks(words).try_for_each(|row| self.run_part(plan, row)),
-            Mode::Apply => {
-                let result = rows.chunks(words).try_for_each(|row| self.apply(plan, row));
-                self.failed |= result.is_err();
-                result
-            }
+            Mode::Apply => rows.chunks(words).try_for_each(|row| self.apply(plan, row)),
             Mode::Update | Mode::Evaluate | Mode::Predict => {
-                self.release()?;
-                self.command(0, Command::Run(plan, rows.to_vec()))
+                self.release().and_then(|()| self.command(0, Command::Run(plan, rows.to_vec())))
             }
-        }
+        };
+        self.failed |= result.is_err();
+        result
     }
 
     fn wait(&mut self) -> Result<(), BackendError> {

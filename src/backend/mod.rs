@@ -92,6 +92,18 @@ pub struct LaunchTime {
     pub seconds: f64,
 }
 
+/// What a device gives and gets at an exchange, see [`Plan::exchanges`]: its own numbers, and their sums over all devices
+/// that run the step together. Fails where another one does.
+pub type Meet<'a> = &'a mut dyn FnMut(Vec<f32>) -> Result<Vec<f32>, BackendError>;
+
+/// [`Meet`] for a device that runs a step alone.
+///
+/// # Errors
+/// Never.
+pub fn alone(own: Vec<f32>) -> Result<Vec<f32>, BackendError> {
+    Ok(own)
+}
+
 /// Plans on a device, with the states and data that they share.
 pub trait Session {
     /// The device's name for people.
@@ -114,20 +126,25 @@ pub trait Session {
 
     /// Runs plan number `plan` once for each row of step inputs, in order. `rows.len()` is a multiple of the plan's
     /// [`crate::plan::StepLayout::words`]; a plan without inputs runs once. May return before the work is done; errors then come with a later call.
+    /// No other device is met at exchanges.
     fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError>;
 
     /// Runs a plan for one row, and gives the words of groups of states, in their order. Where the executor can, a group is
-    /// given when the last kernel that writes one of its states is done, while the others run.
+    /// given when the last kernel that writes one of its states is done, while the others run. `meet` is called at each
+    /// exchange of the plan.
     ///
     /// # Errors
-    /// When the device fails; some groups may have been given.
+    /// When the device fails, or who is met; some groups may have been given.
     fn run_and_give(
         &mut self,
         plan: usize,
         row: &[u32],
         groups: &[Vec<StateId>],
         give: &mut dyn FnMut(Vec<u32>),
+        meet: Meet,
     ) -> Result<(), BackendError> {
+        // A session that does not do more can meet nobody, which is noticed where others wait for it.
+        let _ = meet;
         self.run(plan, row)?;
         for group in groups {
             give(self.read_states(group)?);

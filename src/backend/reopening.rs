@@ -1,6 +1,6 @@
 //! A session whose device is opened again after it was lost.
 
-use super::{BackendError, LaunchTime, Session};
+use super::{BackendError, LaunchTime, Meet, Session};
 use crate::ir::StateId;
 
 /// Opens the session's device, anew each time.
@@ -57,8 +57,9 @@ impl Session for Reopening {
         row: &[u32],
         groups: &[Vec<StateId>],
         give: &mut dyn FnMut(Vec<u32>),
+        meet: Meet,
     ) -> Result<(), BackendError> {
-        self.session()?.run_and_give(plan, row, groups, give)
+        self.session()?.run_and_give(plan, row, groups, give, meet)
     }
 
     fn wait(&mut self) -> Result<(), BackendError> {

@@ -3,7 +3,7 @@
 use super::model::Flow;
 use super::program::{Data, Devices, ModelNode, Part, Stage, Training};
 use super::settings::Section;
-use super::{BALANCE, BATCH, LOSS, METRIC, ONE_VALUE, for_each_layer, item_diagnostic, lints};
+use super::{BALANCE, BATCH, LOSS, METRIC, ONE_VALUE, SYNC, for_each_layer, item_diagnostic, lints};
 use crate::diagnostic::{Applicability, Diagnostic};
 use crate::library::{Loss, Meaning, Metric, TargetType, Type};
 use crate::schema::Made;
@@ -85,15 +85,16 @@ pub(super) fn check_batches(
         return;
     }
     let micro = train.batch / train.parts();
-    let rest = train.part_sizes(split.rows % train.batch).last().unwrap_or(0);
-    let single = (rest == 1 && !train.drop_last) || micro == 1;
-    if !single {
-        return;
-    }
+    let sizes: Vec<usize> = train.part_sizes(split.rows % train.batch).collect();
     for_each_layer(model, &mut |stage, layer| {
         let shape = &stages[stage].input.shape;
         let positions: usize = shape.iter().skip(1).product();
-        if layer.item.needs_batch() && positions == 1 {
+        // So many parts have statistics together.
+        let synchronized = layer.item.is_synchronized() && train.runs_together();
+        let parts = if synchronized { train.replicas() } else { 1 };
+        let rest: usize = sizes.chunks(parts).next_back().map_or(0, |sizes| sizes.iter().sum());
+        let single = (rest == 1 && !train.drop_last) || micro * parts == 1;
+        if layer.item.needs_batch() && positions == 1 && single {
             let message = format!(
                 "`{}` needs more than one value a channel, and the last batch of an epoch has {rest} row",
                 layer.name
@@ -105,6 +106,31 @@ pub(super) fn check_batches(
                 .note(format!("{rows} mod {micro} = {}", rows % micro))
                 .help("set `drop_last = true`, or choose another batch");
             diagnostics.push(diagnostic);
+        }
+    });
+}
+
+/// Statistics of all devices, against what keeps these from computing at the same time.
+pub(super) fn check_sync(
+    training: &Training,
+    settings: &Made<dyn Section>,
+    model: &[ModelNode],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let (setting, message, reason) = if training.shards.is_some() {
+        let message = "statistics of all devices cannot be had for shards, which are computed one after the other";
+        ("reproducible", message, "this asks for shards")
+    } else if training.balances {
+        let message = "statistics of all devices cannot be had while these do not wait for each other";
+        ("balance", message, "this gives each device the next part when it is done")
+    } else {
+        return;
+    };
+    for_each_layer(model, &mut |_, layer| {
+        if layer.item.is_synchronized() {
+            let diagnostic = Diagnostic::error(SYNC, layer.span_of("sync"), message).label("asks for them");
+            let help = format!("leave out `sync` or `{setting}`");
+            diagnostics.push(diagnostic.also(settings.span_of(setting), reason).help(help));
         }
     });
 }

@@ -51,6 +51,7 @@ const ONE_VALUE: Code = Code("E0404");
 const MONITOR: Code = Code("E0405");
 const ACCUMULATE: Code = Code("E0406");
 const BALANCE: Code = Code("E0306");
+const SYNC: Code = Code("E0307");
 
 /// What to compile.
 #[derive(Clone, Debug, Default)]
@@ -495,6 +496,7 @@ impl Checker<'_> {
             diagnostics.push(diagnostic);
             training.balances = false;
         }
+        across::check_sync(&training, &made, model, diagnostics);
         let parts = training.parts();
         if training.batch_is_open {
             training.batch = program::auto_batches(rows.unwrap_or(1), parts, settings.drop_last, model)[0];

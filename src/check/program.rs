@@ -294,6 +294,12 @@ impl Training {
         self.replicas() > 1 || self.shards.is_some()
     }
 
+    /// Whether each replica computes a part of a batch at the same time as the others, so that they can exchange something
+    /// meanwhile.
+    pub fn runs_together(&self) -> bool {
+        self.replicas() > 1 && self.shards.is_none() && !self.balances
+    }
+
     /// Parts in which a whole batch is processed.
     pub fn parts(&self) -> usize {
         let finer = if self.balances && self.replicas() > 1 { BALANCED_PARTS } else { 1 };

@@ -1,6 +1,6 @@
 //! Builds graphs: one method an operation, each checking shapes and giving the result's.
 
-use super::graph::{DataInfo, Graph, InputInfo, Node, StateId, StateInfo, States, Value};
+use super::graph::{DataInfo, Graph, Init, InputInfo, Node, StateId, StateInfo, StateKind, States, Value};
 use super::op::{ConvGeometry, DType, Op, PoolGeometry, ReduceKind};
 use super::scalar::{Binary, Unary};
 use super::{DataId, InputId, Shape, Standardized};
@@ -325,6 +325,22 @@ impl Builder {
         let axes: Vec<usize> = (0..self.shape(x).len()).collect();
         let sum = if axes.is_empty() { x } else { self.sum(x, &axes) };
         self.reshape(sum, &[])
+    }
+
+    /// `x` added up over all devices that run the step together; see [`Op::Exchange`]. Declares the state of this name,
+    /// through which it goes.
+    pub fn exchange(&mut self, name: &str, x: Value) -> Value {
+        let shape = self.shape(x).to_vec();
+        let info = StateInfo {
+            name: name.to_owned(),
+            shape: shape.clone(),
+            dtype: DType::F32,
+            kind: StateKind::Exchange,
+            init: Init::Fill(0.0),
+            layer: self.layer,
+        };
+        let id = self.states.declare(info);
+        self.push(Op::Exchange(id), &[x], shape, DType::F32)
     }
 
     /// The product of two matrices.

@@ -44,6 +44,8 @@ pub enum StateKind {
     Optimizer,
     /// A sum of a metric since the host last set it to zero.
     Metric,
+    /// What devices exchange in the middle of a step; it holds nothing from step to step.
+    Exchange,
 }
 
 /// How a state is filled before the first step.

@@ -210,6 +210,12 @@ pub enum Op {
     AvgPool(PoolGeometry),
     /// `grad` of the output → gradient of `x`.
     AvgPoolGrad(PoolGeometry),
+
+    // Several devices.
+    /// `x` added up over all devices that run this step together; `x` itself where one runs it alone. The result lies in
+    /// the state, which is that of no other exchange. All devices come to the exchanges of a graph in the order of its
+    /// nodes.
+    Exchange(StateId),
 }
 
 impl Op {
@@ -245,6 +251,7 @@ impl Op {
             Op::MaxPoolGrad(_) => "max_pool_grad",
             Op::AvgPool(_) => "avg_pool",
             Op::AvgPoolGrad(_) => "avg_pool_grad",
+            Op::Exchange(_) => "exchange",
         }
     }
 }

@@ -70,7 +70,9 @@ fn attributes(graph: &Graph, states: Option<&States>, node: &Node) -> Vec<String
     match &node.op {
         Op::Constant(number) => vec![format!("{number}")],
         Op::Iota { axis } | Op::Concat { axis } => vec![format!("axis = {axis}")],
-        Op::State(id) => vec![states.map_or_else(|| id.0.to_string(), |states| states.info(*id).name.clone())],
+        Op::State(id) | Op::Exchange(id) => {
+            vec![states.map_or_else(|| id.0.to_string(), |states| states.info(*id).name.clone())]
+        }
         Op::Data(id) => vec![graph.data[id.0 as usize].name.clone()],
         Op::Input(id) => vec![graph.inputs[id.0 as usize].name.clone()],
         Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Reshape | Op::Broadcast | Op::GatherRows => vec![],

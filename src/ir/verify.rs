@@ -1,6 +1,6 @@
 //! The rules that every graph keeps; checked after each pass.
 
-use super::graph::{Graph, Node, States, Value, count};
+use super::graph::{Graph, Node, StateId, StateKind, States, Value, count};
 use super::op::{ConvGeometry, DType, Op, PoolGeometry, ReduceKind};
 use super::scalar::Binary;
 
@@ -90,6 +90,7 @@ fn check(graph: &Graph, states: &States, node: &Node) -> Check {
         Op::MaxPool(g) | Op::AvgPool(g) => c.check_pool(g, &[g.input], g.output),
         Op::MaxPoolGrad(g) => c.check_pool(g, &[g.input, g.output], g.input),
         Op::AvgPoolGrad(g) => c.check_pool(g, &[g.output], g.input),
+        Op::Exchange(id) => c.check_exchange(states, *id),
     }
 }
 
@@ -144,7 +145,7 @@ impl Context<'_> {
             Op::Constant(_) | Op::Iota { .. } | Op::State(_) | Op::Data(_) | Op::Input(_) => 0,
             Op::Unary(_) | Op::Cast | Op::Reshape | Op::Broadcast | Op::Transpose(_) => 1,
             Op::Slice { .. } | Op::Pad { .. } | Op::Reduce { .. } => 1,
-            Op::MaxPool(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => 1,
+            Op::MaxPool(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) | Op::Exchange(_) => 1,
             Op::Binary(_) | Op::GatherRows | Op::MatMul { .. } => 2,
             Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) | Op::MaxPoolGrad(_) => 2,
             Op::Select => 3,
@@ -170,6 +171,19 @@ impl Context<'_> {
         let readable = usize::from(matches!(self.node.op, Op::GatherRows | Op::SampleImage { .. }));
         let read = (readable..self.node.operands.len()).all(|operand| self.operand(operand).dtype != DType::U8);
         rule(read, || "reads bytes".into())
+    }
+
+    /// The state holds the result, and nothing else uses it.
+    fn check_exchange(&self, states: &States, id: StateId) -> Check {
+        let info = states.infos().get(id.index()).ok_or("no such state")?;
+        rule(info.kind == StateKind::Exchange, || format!("`{}` is no state for exchanges", info.name))?;
+        let is_other = |node: &&Node| matches!(node.op, Op::State(other) | Op::Exchange(other) if other == id);
+        rule(self.graph.nodes.iter().filter(is_other).count() == 1, || format!("`{}` is used twice", info.name))?;
+        let sets = self.graph.updates.iter().any(|(other, _)| *other == id);
+        rule(!sets, || format!("`{}` is set as well", info.name))?;
+        self.operands_are(&[DType::F32])?;
+        self.operand_is(0, &info.shape)?;
+        self.is(&info.shape, DType::F32)
     }
 
     fn check_binary(&self, function: Binary) -> Check {

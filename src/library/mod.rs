@@ -125,6 +125,11 @@ pub trait Layer: std::fmt::Debug {
         false
     }
 
+    /// Whether these statistics are to be those of all devices that train together.
+    fn is_synchronized(&self) -> bool {
+        false
+    }
+
     /// A penalty on the layer's own weights, in addition to the program's.
     fn regularization(&self) -> Option<&dyn Regularizer> {
         None
@@ -183,6 +188,8 @@ pub struct ModelBuilder {
     pub graph: Builder,
     /// Whether the step trains: dropout is on, batch norm uses the batch's statistics.
     pub training: bool,
+    /// Whether several devices run the step together, and may exchange what they have.
+    pub together: bool,
     /// The dotted path of the current layer: `model.3`.
     pub path: String,
     /// Weights declared so far by the current layer.
@@ -199,6 +206,7 @@ impl ModelBuilder {
         ModelBuilder {
             graph,
             training,
+            together: false,
             path: "model".to_owned(),
             declared: Vec::new(),
             next_stream: FIRST_LAYER_STREAM,

@@ -163,6 +163,7 @@ fn operand_gradients(b: &mut Builder, value: Value, grad: Value, depends: &[bool
         Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) | Op::MaxPoolGrad(_) | Op::AvgPoolGrad(_) => {
             unreachable!("gradients are not differentiated again")
         }
+        Op::Exchange(_) => unreachable!("exchanges stand inside of standardizations, and in gradients"),
     }
     parts.retain(|(operand, part)| depends[operand.index()] && count(b.shape(*part)) > 0);
     parts

@@ -52,7 +52,7 @@ fn rewrite(graph: &mut Graph, node: &Node) -> Option<Rewrite> {
         Op::Constant(_) | Op::Iota { .. } | Op::State(_) | Op::Data(_) | Op::Input(_) | Op::Random { .. } => None,
         Op::GatherRows | Op::SampleImage { .. } | Op::MatMul { .. } => None,
         Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) => None,
-        Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => None,
+        Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) | Op::Exchange(_) => None,
     }
 }
 

@@ -11,14 +11,15 @@
 use std::collections::{HashMap, HashSet};
 
 use super::kernel::{Access, Body, BufferRef, Chain, Instr, Kernel, KernelKind, Output, Place, Store};
+use crate::ir::StateId;
 
 /// Most elements of the right operand of a product that runs by rows: every part of the batch reads all of it.
 const NEAR: usize = 128 * 1024;
 /// Words at which a chain of products ends: what it touches shares no memory.
 const PRODUCTS_WORDS: usize = 512 * 1024;
 
-/// The chains of two or more kernels. Each buffer has a place of its own here.
-pub(super) fn find(kernels: &[Kernel]) -> Vec<Chain> {
+/// The chains of two or more kernels; none goes through an exchange. Each buffer has a place of its own here.
+pub(super) fn find(kernels: &[Kernel], exchanges: &[(usize, StateId)]) -> Vec<Chain> {
     let images = kernels.iter().find_map(|kernel| match &kernel.kind {
         KernelKind::Conv2d { geometry, .. } => Some(geometry.batch),
         _ => None,
@@ -33,7 +34,11 @@ pub(super) fn find(kernels: &[Kernel]) -> Vec<Chain> {
     let mut chains = Vec::new();
     let mut open = Open::default();
     for (index, kernel) in kernels.iter().enumerate() {
-        let uses = if images.is_some() { Uses::of(kernel, rows) } else { Uses::of_product(kernel, rows) };
+        let uses = match images {
+            _ if exchanges.iter().any(|(exchange, _)| *exchange == index) => None,
+            Some(_) => Uses::of(kernel, rows),
+            None => Uses::of_product(kernel, rows),
+        };
         let fits = images.is_some() || open.words() <= PRODUCTS_WORDS;
         if let Some(uses) = &uses
             && fits

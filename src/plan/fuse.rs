@@ -36,6 +36,8 @@ pub(super) enum Work {
     Product { value: Value, operands: usize, body: Body, results: Vec<Reg> },
     /// Sets a state from a value that has a buffer elsewhere.
     Copy(StateId, Value),
+    /// The same with a state that devices exchange then. Of the inputs, those behind the first say only what comes before.
+    Exchange(StateId, Value),
 }
 
 /// Groups in order, and where results lie.
@@ -44,7 +46,7 @@ pub(super) struct Grouping {
     pub groups: Vec<Group>,
     /// The value whose buffer each value shares (reshapes of buffers).
     pub alias: Vec<Value>,
-    /// States whose new value is written where the old one was.
+    /// States whose new value is written where the old one was, and those that are exchanged.
     pub in_place: HashMap<Value, StateId>,
 }
 
@@ -104,7 +106,8 @@ fn is_fusable(op: &Op) -> bool {
         | Op::MaxPool(_)
         | Op::MaxPoolGrad(_)
         | Op::AvgPool(_)
-        | Op::AvgPoolGrad(_) => false,
+        | Op::AvgPoolGrad(_)
+        | Op::Exchange(_) => false,
     }
 }
 
@@ -270,6 +273,14 @@ impl<'a> Fuser<'a> {
                     self.join_or_add(value, &[&kept[..], axes].concat(), Some(kept.len()));
                 }
                 Op::Concat { axis } => self.add_parts(value, *axis),
+                Op::Exchange(state) => {
+                    let own = self.alias[node.operands[0].index()];
+                    // All devices come to the exchanges in the same order.
+                    let is_exchange = |group: &&Group| matches!(group.work, Work::Exchange(..));
+                    let before = self.groups.iter().rev().find(is_exchange).map(|group| group.outputs[0]);
+                    let inputs = std::iter::once(own).chain(before).collect();
+                    self.groups.push(Group { work: Work::Exchange(*state, own), outputs: vec![value], inputs });
+                }
                 op if is_fusable(op) => {
                     let axes: Vec<usize> = (0..node.shape.len()).collect();
                     self.join_or_add(value, &axes, None);
@@ -550,6 +561,11 @@ impl<'a> Fuser<'a> {
         copies.sort_by_key(|(_, value)| !is_source(&graph.node(*value).op));
         for (state, value) in copies {
             ordered.push(Group { work: Work::Copy(state, value), outputs: Vec::new(), inputs: vec![value] });
+        }
+        for group in &ordered {
+            if let Work::Exchange(state, _) = group.work {
+                in_place.insert(group.outputs[0], state);
+            }
         }
         Grouping { groups: ordered, alias, in_place }
     }

@@ -229,7 +229,8 @@ impl<'a> Inliner<'a> {
             | Op::MaxPool(_)
             | Op::MaxPoolGrad(_)
             | Op::AvgPool(_)
-            | Op::AvgPoolGrad(_) => unreachable!("`{}` always has a buffer", node.op.name()),
+            | Op::AvgPoolGrad(_)
+            | Op::Exchange(_) => unreachable!("`{}` always has a buffer", node.op.name()),
         }
     }
 

@@ -431,6 +431,9 @@ pub struct Plan {
     pub kernels: Vec<Kernel>,
     /// Those of them that can run by rows, in order; only if [`super::Fusion::chains`] asks for it.
     pub chains: Vec<Chain>,
+    /// Kernels that leave in a state what devices exchange before the next one runs: their numbers, ascending, and the
+    /// states. A device alone goes on as if nothing had happened.
+    pub exchanges: Vec<(usize, StateId)>,
     /// Words of the arena.
     pub arena_words: usize,
     /// Whether a word holds two numbers of 16 bits, else one.

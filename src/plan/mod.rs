@@ -13,7 +13,7 @@ pub mod traffic;
 use std::collections::HashMap;
 
 use crate::ir::graph::count;
-use crate::ir::{DType, Graph, Op, States, Value};
+use crate::ir::{DType, Graph, Op, StateId, States, Value};
 pub use chain::row_axis;
 use fuse::{Group, Grouping, Work, dense_strides};
 pub use kernel::{
@@ -81,12 +81,21 @@ impl<'a> Planner<'a> {
             KernelKind::Copy { from, to } => from.place != to.place,
             _ => true,
         });
+        let exchanges: Vec<(usize, StateId)> = groups
+            .iter()
+            .enumerate()
+            .filter_map(|(index, group)| match group.work {
+                Work::Exchange(state, _) => Some((index, state)),
+                _ => None,
+            })
+            .collect();
         let apart: Vec<Kernel> = groups.iter().map(|group| self.kernel(group)).collect();
-        let chains = if fusion.chains { chain::find(&apart) } else { Vec::new() };
+        let chains = if fusion.chains { chain::find(&apart, &exchanges) } else { Vec::new() };
         let arena_words = self.place_all(&groups, &chains, fusion, memory::place);
         let kernels = groups.iter().map(|group| self.kernel(group)).collect();
         let data = self.graph.data.clone();
-        Plan { kernels, chains, arena_words, packs_halves: fusion.packs_halves, step: self.step, data }
+        let packs_halves = fusion.packs_halves;
+        Plan { kernels, chains, exchanges, arena_words, packs_halves, step: self.step, data }
     }
 
     /// Gives every buffer that the groups make a place; gives the words of the arena.
@@ -192,7 +201,7 @@ impl<'a> Planner<'a> {
                 let epilogue = Epilogue { shape, inputs, body: body.clone(), stores };
                 self.product(*value, Output::Epilogue(Box::new(epilogue)))
             }
-            Work::Copy(state, value) => {
+            Work::Copy(state, value) | Work::Exchange(state, value) => {
                 let from = self.buffer(*value);
                 let to = BufferRef { place: Place::State(*state), ..from };
                 KernelKind::Copy { from, to }
@@ -252,8 +261,10 @@ impl<'a> Planner<'a> {
                 parts.push(text);
             }
         }
-        if let Work::Copy(state, _) = group.work {
-            return format!("copy {}", self.states.info(state).name);
+        match group.work {
+            Work::Copy(state, _) => return format!("copy {}", self.states.info(state).name),
+            Work::Exchange(state, _) => return format!("exchange {}", self.states.info(state).name),
+            _ => {}
         }
         if parts.len() > 3 {
             let rest = parts.len() - 2;

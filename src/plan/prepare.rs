@@ -35,7 +35,7 @@ pub struct Prepared {
 pub struct Memory {
     /// Trained weights and the model's buffers.
     pub weights: u64,
-    /// What the optimizer and the metrics keep.
+    /// What the optimizer and the metrics keep, and what devices exchange.
     pub optimizer: u64,
     /// The arena of the largest step: activations, gradients, temporaries.
     pub arena: u64,
@@ -158,7 +158,7 @@ impl Prepared {
             let bytes = self.bytes_of(info) as u64;
             match info.kind {
                 StateKind::Weight | StateKind::Buffer => memory.weights += bytes,
-                StateKind::Optimizer | StateKind::Metric => memory.optimizer += bytes,
+                StateKind::Optimizer | StateKind::Metric | StateKind::Exchange => memory.optimizer += bytes,
             }
         }
         memory.inputs = self.plans.iter().map(|plan| (plan.step.words * 4) as u64).max().unwrap_or(0);

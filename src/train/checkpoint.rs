@@ -108,7 +108,7 @@ pub fn is_kept(kind: StateKind, with_optimizer: bool) -> bool {
     match kind {
         StateKind::Weight | StateKind::Buffer => true,
         StateKind::Optimizer => with_optimizer,
-        StateKind::Metric => false,
+        StateKind::Metric | StateKind::Exchange => false,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Chains: kernels that run a few rows of the batch at a time give what the graph says.
 
 use nnoptc::backend::{Setup, cpu};
-use nnoptc::ir::StateId;
-use nnoptc::ir::graph::count;
+use nnoptc::ir::graph::{Init, count};
 use nnoptc::ir::random::Sequence;
+use nnoptc::ir::{Builder, ConvGeometry, DType, StateId, StateInfo, StateKind, Unary, Value};
 use nnoptc::passes::differentiate::differentiate;
 use nnoptc::plan::Chain;
 use nnoptc::{passes, plan};
@@ -163,4 +163,63 @@ fn chains_end_where_all_rows_are_needed() {
     assert_eq!(listed[1], "pointwise conv2d reduce");
     let backward = "pointwise conv2d_input_grad conv2d_weight_grad reduce";
     assert!(listed.iter().any(|chain| chain == backward), "{listed:#?}");
+}
+
+#[test]
+fn no_chain_goes_through_an_exchange() {
+    let check = |build: &dyn Fn(&mut Builder, Value) -> Value, shape: &[usize], axes: &[usize]| {
+        let mut b = Builder::default();
+        let x = b.input("x", shape, DType::F32);
+        let first = build(&mut b, x);
+        let normal = b.standardize_together(first, axes, 1e-5, "first").result;
+        let bent = b.unary(Unary::Relu, normal);
+        let second = build(&mut b, bent);
+        let normal = b.standardize_together(second, axes, 1e-5, "second").result;
+        let sum = b.sum_all(normal);
+        let state = b.state(StateInfo {
+            name: "sum".to_owned(),
+            shape: vec![],
+            dtype: DType::F32,
+            kind: StateKind::Metric,
+            init: Init::Fill(0.0),
+            layer: None,
+        });
+        b.update(b.state_of(state).unwrap(), sum);
+        passes::optimize(&mut b.graph, &b.states, &mut |_, _| {});
+        let plan = plan::plan(&b.graph, &b.states, cpu::FUSION);
+        let exchanged = plan.exchanges.iter().map(|(_, id)| b.states.info(*id).name.as_str());
+        assert_eq!(exchanged.collect::<Vec<_>>(), ["first.sum", "first.squares", "second.sum", "second.squares"]);
+        assert!(plan.exchanges.is_sorted_by(|(a, _), (b, _)| a < b));
+        let within = |index: &usize| plan.chains.iter().any(|chain| chain.kernels.contains(index));
+        assert!(!plan.exchanges.iter().any(|(index, _)| within(index)), "{:?}", plan.chains);
+        assert!(!plan.chains.is_empty(), "there are chains between them");
+    };
+    let filters = ConvGeometry {
+        batch: 8,
+        channels: 4,
+        input: [6, 6],
+        filters: 4,
+        kernel: [3, 3],
+        output: [6, 6],
+        stride: [1, 1],
+        padding: [1, 1],
+        dilation: [1, 1],
+        groups: 1,
+    };
+    check(
+        &|b, x| {
+            let weight = b.input("filters", &filters.weight_shape(), DType::F32);
+            b.conv2d(x, weight, filters)
+        },
+        &filters.input_shape(),
+        &[0, 2, 3],
+    );
+    check(
+        &|b, x| {
+            let weight = b.input("weight", &[12, 12], DType::F32);
+            b.matmul(x, weight, false, false)
+        },
+        &[40, 12],
+        &[0],
+    );
 }

@@ -1,15 +1,18 @@
-//! Several devices that train together: equal gradients, equal weights whatever the number, real data to its threshold,
-//! and failures.
+//! Several devices that train together: equal gradients, equal weights whatever the number, statistics of all of them, real
+//! data to its threshold, and failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nnoptc::backend::gang::Dealing;
-use nnoptc::backend::{BackendError, Session};
-use nnoptc::data::load::load;
-use nnoptc::formats::Disk;
-use nnoptc::ir::{StateId, StateKind};
+use nnoptc::backend::{BackendError, Meet, Session};
+use nnoptc::check::program::Program;
+use nnoptc::check::{Request, compile};
+use nnoptc::data::load::{Loaded, load};
+use nnoptc::diagnostic::Severity;
+use nnoptc::formats::{Disk, Memory};
+use nnoptc::ir::{StateId, StateInfo, StateKind};
 use nnoptc::lower::Mode;
 use nnoptc::plan::prepare::prepare;
 use nnoptc::train::device::{fusion, open_session};
@@ -18,7 +21,7 @@ use nnoptc::train::initialize::initial_words;
 use nnoptc::train::memory::{Limits, memory_on_gpu, prepare_replicas};
 
 use crate::harness::{adapters, number, relative_error};
-use crate::training::{accuracy, has_mnist, program, train};
+use crate::training::{accuracy, has_mnist, program, repository, train};
 
 /// `train.devices=[…]` of these.
 fn devices(names: &[String]) -> String {
@@ -81,6 +84,128 @@ fn the_first_gradient_is_that_of_one_device() {
             assert!(error <= 1e-6, "{name} on {gang:?}: {error:e}");
         }
     }
+}
+
+/// Digits as images, through batch normalization of channels and of features, in branches as well.
+fn normalized(sync: bool, sets: &[&str]) -> (Program, Loaded) {
+    let text = "nnopt 1
+data { train = csv(\"data/digits.csv\", target = label, shape = [1, 8, 8]); normalize = auto }
+model {
+    branch {
+        { conv2d(4, kernel = 3, padding = 1) -> batch_norm(sync = SYNC) -> relu }
+        { conv2d(3, kernel = 3, padding = 1) -> batch_norm(sync = SYNC, affine = false) -> relu }
+    } join concat
+    max_pool(2)
+    flatten
+    linear(16) -> batch_norm(sync = SYNC) -> relu
+    linear(classes)
+}
+loss      = cross_entropy
+optimizer = sgd(lr = 0.1)
+train { epochs = 1; batch = 48; seed = 3 }
+";
+    let rows = std::fs::read_to_string(repository("examples/data/digits.csv")).unwrap();
+    // Whole batches, and seven rows that no number of devices divides.
+    let rows: Vec<&str> = rows.lines().take(1 + 2 * 48 + 7).collect();
+    let files = Memory::new()
+        .with("p.nnopt", text.replace("SYNC", if sync { "true" } else { "false" }).as_str())
+        .with("data/digits.csv", rows.join("\n").as_str());
+    let sets = sets.iter().map(|set| (*set).to_owned()).collect();
+    let compilation = compile(&Request { path: "p.nnopt".into(), sets, profile: None }, &files).unwrap();
+    let program = compilation.program.unwrap_or_else(|| panic!("{:?}", compilation.diagnostics));
+    let loaded = load(&program, &files).unwrap();
+    (program, loaded)
+}
+
+/// By how much a training moves the model: weights and running statistics.
+fn learned(sync: bool, sets: &[&str]) -> Vec<(String, Vec<f64>)> {
+    let (program, loaded) = normalized(sync, sets);
+    let prepared = prepare(&program, fusion(&program));
+    let mut session = open_session(&program, &prepared, &loaded, Some(2)).unwrap();
+    let silent = &mut crate::training::Silent;
+    let summary = nnoptc::train::run::run(&program, &prepared, &loaded, &mut *session, None, silent).unwrap();
+    assert_eq!(summary.status, Status::Completed);
+    let is_model = |info: &StateInfo| matches!(info.kind, StateKind::Weight | StateKind::Buffer);
+    let infos = prepared.states.infos().iter().enumerate().filter(|(_, info)| is_model(info));
+    infos
+        .map(|(index, info)| {
+            let words = session.read_state(StateId(index as u32)).unwrap();
+            let moved = words.into_iter().zip(initial_words(info, program.train.seed));
+            let by = |(end, start)| number(end, info.dtype) - number(start, info.dtype);
+            (info.name.clone(), moved.map(by).collect())
+        })
+        .collect()
+}
+
+/// The largest error of a tensor of the model, and its name. What hardly moves has no error: `batch_norm` takes back what the
+/// bias of the layer before it adds.
+fn worst(found: &[(String, Vec<f64>)], wanted: &[(String, Vec<f64>)]) -> (f64, String) {
+    let errors = found.iter().zip(wanted).map(|((name, found), (other, wanted))| {
+        assert_eq!(name, other);
+        (relative_error(found, wanted, 1e-3), name.clone())
+    });
+    errors.max_by(|(a, _), (b, _)| a.total_cmp(b)).unwrap()
+}
+
+#[test]
+fn synchronized_statistics_are_those_of_one_device() {
+    let cpus = |count: usize| devices(&vec!["cpu".to_owned(); count]);
+    let alone = learned(true, &["train.devices=cpu"]);
+    // Without other devices there is nothing to synchronize.
+    assert_eq!(alone, learned(false, &["train.devices=cpu"]));
+    let mut gangs = vec![cpus(2), cpus(3), cpus(4)];
+    if !both().is_empty() {
+        gangs.push(devices(&both()));
+        gangs.push(devices(&[both(), vec!["cpu".to_owned()]].concat()));
+    }
+    for gang in gangs {
+        let (error, name) = worst(&learned(true, &[&gang]), &alone);
+        assert!(error <= 1e-4, "{name} on {gang}: {error:e}");
+    }
+    let (error, _) = worst(&learned(false, &[&cpus(3)]), &alone);
+    assert!(error >= 0.1, "each device has statistics of its own without `sync`: {error:e}");
+}
+
+#[test]
+fn the_parts_of_an_accumulated_update_have_statistics_of_their_own() {
+    // Two devices with two parts each compute the first half of a batch together, and then the second.
+    let sets = ["train.accumulate=2", "train.drop_last=true"];
+    let alone = learned(true, &[&sets[..], &["train.devices=cpu"]].concat());
+    let (error, name) = worst(&learned(true, &[&sets[..], &["train.devices=[cpu, cpu]"]].concat()), &alone);
+    assert!(error <= 1e-4, "{name}: {error:e}");
+}
+
+#[test]
+fn statistics_are_synchronized_in_mixed_precision() {
+    let sets = ["train.precision=mixed"];
+    let alone = learned(true, &[&sets[..], &["train.devices=cpu"]].concat());
+    let mut gangs = vec![vec!["cpu".to_owned(); 2]];
+    gangs.extend((!both().is_empty()).then(both));
+    for gang in gangs {
+        let list = devices(&gang);
+        let (error, name) = worst(&learned(true, &[&sets[..], &[&*list]].concat()), &alone);
+        // Numbers of 16 bits have three digits.
+        assert!(error <= 2e-2, "{name} on {gang:?}: {error:e}");
+    }
+}
+
+#[test]
+fn devices_that_cannot_wait_for_each_other_are_refused() {
+    let example = std::fs::read_to_string(repository("examples/digits_cnn.nnopt")).unwrap();
+    let text = example.replacen("batch_norm", "batch_norm(sync = true)", 1);
+    assert_ne!(text, example);
+    let files = Memory::new()
+        .with("p.nnopt", text.as_str())
+        .with("data/digits.csv", std::fs::read_to_string(repository("examples/data/digits.csv")).unwrap().as_str());
+    let codes = |set: &str| {
+        let sets = vec!["train.devices=[cpu, cpu]".to_owned(), set.to_owned()];
+        let compilation = compile(&Request { path: "p.nnopt".into(), sets, profile: None }, &files).unwrap();
+        let errors = compilation.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        errors.map(|diagnostic| diagnostic.code.0).collect::<Vec<_>>()
+    };
+    assert_eq!(codes("train.balance=measured"), ["E0307"]);
+    assert_eq!(codes("train.reproducible=shards(8)"), ["E0307"]);
+    assert_eq!(codes("train.accumulate=2"), [""; 0]);
 }
 
 #[test]
@@ -195,6 +320,85 @@ fn a_replica_that_fails_ends_the_training_with_its_message() {
         };
         let wanted = if panics { "its thread has ended" } else { "the device `the second` was lost: pulled out" };
         assert!(message.contains(wanted), "{message}");
+    }
+}
+
+/// A session that fails, or panics, when it is to meet others for the sixth time.
+pub struct Unmet {
+    pub inner: Box<dyn Session>,
+    pub meetings: usize,
+    pub panics: bool,
+}
+
+impl Session for Unmet {
+    fn device(&self) -> String {
+        self.inner.device()
+    }
+
+    fn write_state(&mut self, id: StateId, words: &[u32]) -> Result<(), BackendError> {
+        self.inner.write_state(id, words)
+    }
+
+    fn read_state(&mut self, id: StateId) -> Result<Vec<u32>, BackendError> {
+        self.inner.read_state(id)
+    }
+
+    fn run(&mut self, plan: usize, rows: &[u32]) -> Result<(), BackendError> {
+        self.inner.run(plan, rows)
+    }
+
+    fn run_and_give(
+        &mut self,
+        plan: usize,
+        row: &[u32],
+        groups: &[Vec<StateId>],
+        give: &mut dyn FnMut(Vec<u32>),
+        meet: Meet,
+    ) -> Result<(), BackendError> {
+        let (meetings, panics) = (&mut self.meetings, self.panics);
+        let mut once_more = |own| {
+            *meetings += 1;
+            if *meetings < 6 {
+                return meet(own);
+            }
+            assert!(!panics, "this replica is meant to panic");
+            Err(BackendError::Lost { device: "the second".to_owned(), reason: "pulled out".to_owned() })
+        };
+        self.inner.run_and_give(plan, row, groups, give, &mut once_more)
+    }
+
+    fn wait(&mut self) -> Result<(), BackendError> {
+        self.inner.wait()
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_replica_that_fails_where_others_meet_it() {
+    // The sixth meeting is in the first part of an update, or in the last one.
+    for (accumulate, panics) in [(1, false), (1, true), (2, false), (2, true)] {
+        let sets = ["train.devices=[cpu, cpu, cpu]", &format!("train.accumulate={accumulate}")];
+        let (program, loaded) = normalized(true, &sets);
+        let prepared = prepare(&program, fusion(&program));
+        let replicas = (0..3)
+            .map(|index| {
+                let (plans, states) = (prepared.plans.clone(), prepared.states.clone());
+                let data = nnoptc::train::device::resident_data(&program, &prepared, &loaded);
+                let open: nnoptc::backend::gang::Open = Box::new(move || {
+                    let setup = nnoptc::backend::Setup { plans: &plans, states: &states, data: &data };
+                    let inner = nnoptc::backend::cpu::open(&setup, Some(1))?;
+                    Ok(if index == 1 { Box::new(Unmet { inner, meetings: 0, panics }) } else { inner })
+                });
+                open
+            })
+            .collect();
+        let mut session = nnoptc::backend::gang::open(&prepared, replicas, Dealing::InTurn, None, "").unwrap();
+        let silent = &mut crate::training::Silent;
+        let result = nnoptc::train::run::run(&program, &prepared, &loaded, &mut *session, None, silent);
+        let message = result.unwrap_err().to_string();
+        let wanted = if panics { "its thread has ended" } else { "the device `the second` was lost: pulled out" };
+        assert!(message.contains(wanted), "{message}");
+        // Its threads end as well.
+        drop(session);
     }
 }
 

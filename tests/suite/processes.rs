@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nnoptc::backend::gang::{self, Dealing};
 use nnoptc::backend::peers::{Occasion, Peers, Standing, share};
-use nnoptc::backend::{BackendError, Session, Setup, cpu, gpu};
+use nnoptc::backend::{BackendError, Session, Setup, alone, cpu, gpu};
 use nnoptc::check::program::Program;
 use nnoptc::check::{Request, compile};
 use nnoptc::data::load::{Loaded, load};
@@ -20,6 +20,7 @@ use nnoptc::train::events::{Event, Observer, Scaling, Summary};
 use nnoptc::train::run::run;
 
 use crate::harness::adapters;
+use crate::parallel::Unmet;
 use crate::training::{Silent, repository};
 
 /// What everyone gives, by rank.
@@ -99,10 +100,16 @@ impl Peers for Member {
     }
 }
 
-/// Digits, in a net whose gradients are three buckets.
-fn wide(sets: &[&str]) -> (Program, Loaded) {
+/// A net whose gradients are three buckets.
+const WIDE: &str = "linear(520) -> relu -> linear(520) -> relu -> linear(520) -> relu";
+/// One whose devices meet in the middle of a step.
+const SYNCHRONIZED: &str =
+    "linear(24) -> batch_norm(sync = true) -> relu -> linear(24) -> batch_norm(sync = true) -> relu";
+
+/// Digits, in such a net.
+fn digits(hidden: &str, sets: &[&str]) -> (Program, Loaded) {
     let text = std::fs::read_to_string(repository("examples/digits.nnopt")).unwrap();
-    let wide = text.replace("linear(64) -> relu", "linear(520) -> relu -> linear(520) -> relu -> linear(520) -> relu");
+    let wide = text.replace("linear(64) -> relu", hidden);
     assert_ne!(wide, text);
     let rows = std::fs::read_to_string(repository("examples/data/digits.csv")).unwrap();
     // Enough for some updates.
@@ -114,6 +121,10 @@ fn wide(sets: &[&str]) -> (Program, Loaded) {
     let program = compilation.program.unwrap_or_else(|| panic!("{:?}", compilation.diagnostics));
     let loaded = load(&program, &files).unwrap();
     (program, loaded)
+}
+
+fn wide(sets: &[&str]) -> (Program, Loaded) {
+    digits(WIDE, sets)
 }
 
 /// Changes the session of a replica: its process, its number there, what it runs.
@@ -147,15 +158,21 @@ fn as_it_is(_: usize, _: usize, _: &Prepared, session: Box<dyn Session>) -> Box<
     session
 }
 
-/// Trains in so many processes with so many replicas each.
-fn processes(count: usize, replicas: usize, sets: &[&str], change: Change) -> Vec<Result<Summary, String>> {
+/// Trains a net in so many processes with so many replicas each.
+fn processes(
+    hidden: &str,
+    count: usize,
+    replicas: usize,
+    sets: &[&str],
+    change: Change,
+) -> Vec<Result<Summary, String>> {
     let list = format!("train.devices=[{}]", vec!["cpu"; replicas].join(", "));
     let sets = [sets, &[list.as_str()]].concat();
     std::thread::scope(|scope| {
         let one = |member: Member| {
             let sets = &sets;
             scope.spawn(move || {
-                let (mut program, loaded) = wide(sets);
+                let (mut program, loaded) = digits(hidden, sets);
                 program.train.elsewhere = (count - 1) * replicas;
                 let prepared = prepare(&program, cpu::FUSION);
                 let mut session = open(&program, &loaded, &prepared, replicas, Some(member), change).unwrap();
@@ -170,8 +187,12 @@ fn processes(count: usize, replicas: usize, sets: &[&str], change: Change) -> Ve
 
 /// The hash that all processes come to.
 fn hash(count: usize, replicas: usize, sets: &[&str]) -> String {
-    let hashes: Vec<String> =
-        processes(count, replicas, sets, as_it_is).into_iter().map(|summary| summary.unwrap().weights_sha256).collect();
+    hash_of(WIDE, count, replicas, sets)
+}
+
+fn hash_of(hidden: &str, count: usize, replicas: usize, sets: &[&str]) -> String {
+    let all = processes(hidden, count, replicas, sets, as_it_is).into_iter();
+    let hashes: Vec<String> = all.map(|summary| summary.unwrap().weights_sha256).collect();
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
     hashes[0].clone()
 }
@@ -195,6 +216,32 @@ fn without_shards_replicas_are_added_up_in_the_order_of_the_processes() {
     let one = hash(1, 4, &sets);
     assert_eq!(hash(2, 2, &sets), one);
     assert_eq!(hash(4, 1, &sets), one);
+}
+
+#[test]
+fn replicas_of_all_processes_have_their_statistics_together() {
+    let (program, _) = digits(SYNCHRONIZED, &["train.devices=cpu"]);
+    // Of the last batch, two of four replicas have nothing, which may be all that a process has.
+    assert_eq!(program.data.splits[0].rows % 52, 2);
+    for sets in [&["train.batch=52"][..], &["train.batch=64"], &["train.batch=64", "train.accumulate=2"]] {
+        let one = hash_of(SYNCHRONIZED, 1, 4, sets);
+        for (count, replicas) in [(2, 2), (4, 1)] {
+            assert_eq!(hash_of(SYNCHRONIZED, count, replicas, sets), one, "{count} processes of {replicas}, {sets:?}");
+        }
+    }
+}
+
+/// In the second process, the replica fails where it is to meet others.
+fn fails(rank: usize, _: usize, _: &Prepared, inner: Box<dyn Session>) -> Box<dyn Session> {
+    if rank == 1 { Box::new(Unmet { inner, meetings: 0, panics: false }) } else { inner }
+}
+
+#[test]
+fn no_process_waits_for_one_whose_replica_fails_where_others_meet_it() {
+    let all = processes(SYNCHRONIZED, 2, 2, &["train.batch=64"], fails);
+    let messages: Vec<String> = all.into_iter().map(|result| result.unwrap_err()).collect();
+    assert!(messages[0].contains("rank 1 has failed"), "{messages:?}");
+    assert!(messages[1].contains("pulled out"), "{messages:?}");
 }
 
 /// A session that changes a state after an update or a part of one.
@@ -273,12 +320,12 @@ fn one_bit_of_a_replica(_: usize, replica: usize, prepared: &Prepared, session: 
 
 #[test]
 fn weights_that_differ_at_the_end_are_an_error_for_all() {
-    for result in processes(2, 1, &["train.batch=64"], one_bit) {
+    for result in processes(WIDE, 2, 1, &["train.batch=64"], one_bit) {
         let message = result.unwrap_err();
         let wanted = "rank 1 has failed: its weights on `CPU, ";
         assert!(message.starts_with(wanted) && message.contains("are not those of rank 0"), "{message}");
     }
-    let message = processes(1, 2, &["train.batch=64"], one_bit_of_a_replica).remove(0).unwrap_err();
+    let message = processes(WIDE, 1, 2, &["train.batch=64"], one_bit_of_a_replica).remove(0).unwrap_err();
     assert!(message.contains("the weights of two of its replicas are not equal"), "{message}");
 }
 
@@ -419,7 +466,7 @@ fn what_is_given_while_a_part_runs_is_what_it_leaves() {
         groups.push(vec![StateId(first_weight(&prepared) as u32)]);
         for _ in 0..3 {
             let mut given = Vec::new();
-            session.run_and_give(plan, &row, &groups, &mut |words| given.push(words)).unwrap();
+            session.run_and_give(plan, &row, &groups, &mut |words| given.push(words), &mut alone).unwrap();
             let left: Vec<Vec<u32>> = groups.iter().map(|group| session.read_states(group).unwrap()).collect();
             assert!(given == left, "on {}", session.device());
             assert!(given[..4].iter().all(|group| group.iter().any(|&word| word != 0)), "there are gradients");
@@ -438,7 +485,8 @@ fn gradients_are_given_before_the_part_is_done() {
     initialized(&program, &prepared, &mut *session);
     let (plan, row, groups) = a_part(&prepared);
     // Who takes the first group ends the part there.
-    let ended = catch_unwind(AssertUnwindSafe(|| session.run_and_give(plan, &row, &groups, &mut |_| panic!("enough"))));
+    let mut enough = |_| panic!("enough");
+    let ended = catch_unwind(AssertUnwindSafe(|| session.run_and_give(plan, &row, &groups, &mut enough, &mut alone)));
     assert!(ended.is_err());
     let mut has_gradient = |group: &[StateId]| session.read_states(group).unwrap().iter().any(|&word| word != 0);
     assert!(has_gradient(&groups[0]));

@@ -123,6 +123,8 @@ fn samples() -> Vec<Sample> {
     add("E0304", good("optimizer", "metrics   = mae\noptimizer"));
     add("E0305", good("adam(lr = 1e-3)", "sgd(nesterov = true)"));
     add("E0306", good("epochs = 2", "epochs = 2\n    balance = measured\n    reproducible = shards(2)"));
+    let synchronized = good("conv2d(4, kernel = 3)", "conv2d(4, kernel = 3) -> batch_norm(sync = true)");
+    add("E0307", synchronized.replace("epochs = 2", "epochs = 2\n    reproducible = shards(2)"));
     // Data and training.
     add("E0401", good("idx(\"train\")", "idx(\"trian\")"));
     add("E0402", good("test      = idx(\"test\")", "test = split(train, 12)"));

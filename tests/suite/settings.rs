@@ -171,6 +171,11 @@ idx(\"p-images-idx3-ubyte\", labels = \"q-labels-idx1-ubyte\")
     image_folder.channels: image_folder(\"shapes\", channels = 1) => image_folder(\"shapes\", channels = 3)
 ";
 
+/// What only devices that train together read.
+const TOGETHER: &str = "
+    batch_norm.sync: batch_norm => batch_norm(sync = true)
+";
+
 /// Settings of `train` and of `data`; the name of the item is the section.
 const SETTINGS: &str = "
     train.epochs: batch = 6; epochs = 2 => batch = 6; epochs = 3
@@ -345,6 +350,10 @@ fn every_parameter_is_read() {
         let images = ["conv2d", "max_pool", "avg_pool"].iter().any(|name| call.contains(name));
         let model = if images { format!("{call} -> flatten") } else { format!("flatten -> {call} -> flatten") };
         Pipeline { model: &format!("{model} -> linear(classes)"), ..PLAIN }.text()
+    });
+    check_rows(TOGETHER, tried, |call| {
+        let model = format!("flatten -> {call} -> linear(classes)");
+        Pipeline { model: &model, train: "epochs = 3; batch = 6; devices = [cpu, cpu]", ..PLAIN }.text()
     });
     check_rows(AUGMENTATIONS, tried, |call| Pipeline { augment: call, ..PLAIN }.text());
     check_rows(LOSSES, tried, |call| {

@@ -36,7 +36,7 @@ mod winograd;
 
 use std::ops::Range;
 
-use super::{BackendError, Session, Setup};
+use super::{BackendError, Meet, Session, Setup, alone};
 use crate::ir::{DType, StateId};
 use crate::plan::{self, BufferRef, Fusion, Kernel, KernelKind, Plan, Store};
 use epilogue::{Epilogue, Output};
@@ -120,7 +120,8 @@ fn open_with(setup: &Setup, threads: Option<usize>, isa: Isa) -> Result<Box<dyn 
     let scratch = (0..pool.threads()).map(|_| Words::zeroed(words)).collect();
     let row_words = setup.plans.iter().map(|plan: &Plan| plan.step.words).collect();
     let last_writes = setup.plans.iter().map(|plan| plan.last_writes(setup.states.infos().len())).collect();
-    Ok(Box::new(CpuSession { jobs, last_writes, row_words, scratch, memory, pool, isa }))
+    let exchanges = setup.plans.iter().map(|plan| plan.exchanges.clone()).collect();
+    Ok(Box::new(CpuSession { jobs, last_writes, exchanges, row_words, scratch, memory, pool, isa }))
 }
 
 struct CpuSession {
@@ -128,6 +129,8 @@ struct CpuSession {
     jobs: Vec<Vec<(Box<dyn Job>, usize)>>,
     /// By plan and state: the number of kernels after which it is written no more.
     last_writes: Vec<Vec<usize>>,
+    /// By plan, as in [`Plan::exchanges`].
+    exchanges: Vec<Vec<(usize, StateId)>>,
     row_words: Vec<usize>,
     /// By thread.
     scratch: Vec<Words>,
@@ -137,8 +140,9 @@ struct CpuSession {
 }
 
 impl CpuSession {
-    /// Runs a plan; says after each job how many kernels are done.
-    fn step(&mut self, plan: usize, mut done: impl FnMut(&mut Memory, usize)) {
+    /// Runs a plan; says after each job how many kernels are done, and meets others at exchanges.
+    fn step(&mut self, plan: usize, meet: Meet, mut done: impl FnMut(&mut Memory, usize)) -> Result<(), BackendError> {
+        let mut exchanges = self.exchanges[plan].iter().peekable();
         for (job, kernels) in &self.jobs[plan] {
             for phase in 0..job.phases() {
                 let parts = job.parts(phase);
@@ -152,8 +156,15 @@ impl CpuSession {
                     self.pool.run(parts, &run);
                 }
             }
+            // No chain goes through an exchange.
+            if let Some((_, id)) = exchanges.next_if(|(index, _)| index + 1 == *kernels) {
+                let state = self.memory.states[id.index()].values();
+                let sums = meet(bytemuck::cast_slice(state).to_vec())?;
+                state.copy_from_slice(bytemuck::cast_slice(&sums));
+            }
             done(&mut self.memory, *kernels);
         }
+        Ok(())
     }
 }
 
@@ -176,12 +187,11 @@ impl Session for CpuSession {
         let words = self.row_words[plan];
         if words == 0 {
             assert!(rows.is_empty(), "a plan without inputs has no rows");
-            self.step(plan, |_, _| {});
-            return Ok(());
+            return self.step(plan, &mut alone, |_, _| {});
         }
         for row in rows.chunks_exact(words) {
             self.memory.rows[plan].values().copy_from_slice(row);
-            self.step(plan, |_, _| {});
+            self.step(plan, &mut alone, |_, _| {})?;
         }
         Ok(())
     }
@@ -192,6 +202,7 @@ impl Session for CpuSession {
         row: &[u32],
         groups: &[Vec<StateId>],
         give: &mut dyn FnMut(Vec<u32>),
+        meet: Meet,
     ) -> Result<(), BackendError> {
         let last = &self.last_writes[plan];
         let ready = |group: &Vec<StateId>| group.iter().map(|id| last[id.index()]).max().unwrap_or(0);
@@ -202,12 +213,12 @@ impl Session for CpuSession {
         };
         self.memory.rows[plan].values().copy_from_slice(row);
         let mut next = 0;
-        self.step(plan, |memory, done| {
+        self.step(plan, meet, |memory, done| {
             while next < groups.len() && ready[next] <= done {
                 give(read(memory, &groups[next]));
                 next += 1;
             }
-        });
+        })?;
         // A plan without kernels says nothing.
         groups[next..].iter().for_each(|group| give(read(&mut self.memory, group)));
         Ok(())

@@ -21,6 +21,9 @@ pub(super) struct Exchanged {
     pub buckets: Vec<Bucket>,
     /// Running statistics, which are averaged.
     pub statistics: Vec<(StateId, usize)>,
+    /// Which words of the statistics follow from what the replicas have exchanged in the middle of a step, so that those who
+    /// had a part of the last round have the same.
+    pub shared: Vec<Range<usize>>,
     /// The first step whose loss was not finite.
     pub guard: Option<StateId>,
     /// All of it as a replica sends it: each bucket, then statistics and guard.
@@ -58,7 +61,16 @@ impl Exchanged {
         let ids = |states: &[(StateId, usize)]| states.iter().map(|(id, _)| *id).collect::<Vec<_>>();
         let mut groups: Vec<Vec<StateId>> = buckets.iter().map(|bucket| ids(&bucket.states)).collect();
         groups.push(ids(&statistics).into_iter().chain(guard).collect());
-        Exchanged { buckets, statistics, guard, groups }
+        let layer = |id: StateId| states.info(id).layer;
+        let met = part.map_or(&[][..], |plan| &plan.exchanges);
+        let is_shared = |id: StateId| met.iter().any(|(_, other)| layer(*other) == layer(id));
+        let mut shared = Vec::new();
+        let mut start = 0;
+        for &(id, words) in &statistics {
+            shared.extend(is_shared(id).then_some(start..start + words));
+            start += words;
+        }
+        Exchanged { buckets, statistics, shared, guard, groups }
     }
 
     /// Words of all running statistics.
@@ -93,15 +105,18 @@ pub(super) fn add(sum: &mut [f32], own: &[f32]) {
     sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
 }
 
-/// What all parts leave together: the average of the statistics, and the step that ended the training first.
-pub(super) fn together(all: Vec<Rest>) -> Option<Rest> {
+/// What all parts leave together: the average of the statistics, and the step that ended the training first. Of those that
+/// are `shared`, those of the first replica, which has a part of every round.
+pub(super) fn together(all: Vec<Rest>, shared: &[Range<usize>]) -> Option<Rest> {
     let terms = all.len();
+    let first = all.first()?.statistics.clone();
     let mut sum = all.into_iter().reduce(|mut sum, own| {
         add(&mut sum.statistics, &own.statistics);
         sum.guard = first_of(sum.guard, own.guard);
         sum
     })?;
     sum.statistics.iter_mut().for_each(|sum| *sum /= terms as f32);
+    shared.iter().for_each(|words| sum.statistics[words.clone()].copy_from_slice(&first[words.clone()]));
     Some(sum)
 }
 
@@ -182,8 +197,10 @@ mod tests {
     #[test]
     fn statistics_are_averaged_and_the_first_bad_step_counts() {
         let rest = |guard, statistic| Rest { guard, statistics: vec![statistic] };
-        let found = together(vec![rest(0, 1.0), rest(9, 2.0), rest(4, 6.0)]);
-        assert_eq!(found, Some(rest(4, 3.0)));
-        assert_eq!(together(Vec::new()), None);
+        let all = || vec![rest(0, 1.0), rest(9, 2.0), rest(4, 6.0)];
+        assert_eq!(together(all(), &[]), Some(rest(4, 3.0)));
+        let first = 0..1;
+        assert_eq!(together(all(), &[first]), Some(rest(4, 1.0)));
+        assert_eq!(together(Vec::new(), &[]), None);
     }
 }

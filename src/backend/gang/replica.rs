@@ -8,7 +8,8 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use super::exchange::{Exchanged, Rest};
-use crate::backend::{BackendError, Session};
+use super::meeting::Meeting;
+use crate::backend::{BackendError, Session, alone};
 use crate::ir::StateId;
 
 /// Words of a [`Command::Digest`].
@@ -30,11 +31,14 @@ pub(super) enum Command {
     /// The SHA-256 of the words of some states.
     Digest(Arc<Vec<StateId>>, Sender<Result<[u32; DIGEST_WORDS], BackendError>>),
     Run(usize, Vec<u32>),
+    /// Runs a part that others follow, and meets the other replicas of the round.
+    RunTogether(Step, Meeting),
     /// Runs the last part, if it has not been given yet, and sends what is exchanged, group by group as it is ready. With
     /// `reset`, gradients then begin anew from zero, and statistics from these.
     Collect {
         last: Option<Step>,
         reset: Option<Arc<Vec<f32>>>,
+        meeting: Option<Meeting>,
         to: Sender<Result<Piece, BackendError>>,
     },
     /// Takes the sums of a bucket of gradients over all replicas.
@@ -78,7 +82,11 @@ pub(super) fn serve(mut session: Box<dyn Session>, commands: &Receiver<Command>,
         match (command, failure.clone()) {
             (Command::Read(_, to), Some(error)) => drop(to.send(Err(error))),
             (Command::Digest(_, to), Some(error)) => drop(to.send(Err(error))),
-            (Command::Collect { to, .. }, Some(error)) => drop(to.send(Err(error))),
+            (Command::RunTogether(_, meeting), Some(error)) => meeting.fail(error),
+            (Command::Collect { to, meeting, .. }, Some(error)) => {
+                meeting.into_iter().for_each(|meeting| meeting.fail(error.clone()));
+                drop(to.send(Err(error)));
+            }
             (Command::Wait(to), Some(error)) => drop(to.send(Err(error))),
             (Command::Write(..) | Command::Run(..) | Command::Take(..) | Command::Apply { .. }, Some(_)) => {}
             (Command::Write(id, words), None) => fail(session.write_state(id, &words), &mut failure),
@@ -86,16 +94,26 @@ pub(super) fn serve(mut session: Box<dyn Session>, commands: &Receiver<Command>,
                 began.get_or_insert_with(Instant::now);
                 fail(session.run(plan, &rows), &mut failure);
             }
+            (Command::RunTogether((plan, row), meeting), None) => {
+                began.get_or_insert_with(Instant::now);
+                let mut meet = |own| meeting.meet(own);
+                let result = session.run_and_give(plan, &row, &[], &mut |_| {}, &mut meet);
+                if let Err(error) = &result {
+                    meeting.fail(error.clone());
+                }
+                fail(result, &mut failure);
+            }
             (Command::Read(id, to), None) => drop(to.send(session.read_state(id))),
             (Command::Digest(ids, to), None) => drop(to.send(digest(session.as_mut(), &ids))),
             (Command::Wait(to), None) => drop(to.send(session.wait())),
-            (Command::Collect { last, reset, to }, None) => {
+            (Command::Collect { last, reset, meeting, to }, None) => {
                 let began = began.take().unwrap_or_else(Instant::now);
-                let mut result = give(session.as_mut(), exchanged, last, began, &to);
+                let mut result = give(session.as_mut(), exchanged, last, began, meeting.as_ref(), &to);
                 if let (Ok(()), Some(base)) = (&result, reset) {
                     result = begin_anew(session.as_mut(), exchanged, &base);
                 }
                 if let Err(error) = &result {
+                    meeting.into_iter().for_each(|meeting| meeting.fail(error.clone()));
                     drop(to.send(Err(error.clone())));
                 }
                 fail(result, &mut failure);
@@ -117,11 +135,18 @@ fn give(
     exchanged: &Exchanged,
     last: Option<Step>,
     began: Instant,
+    meeting: Option<&Meeting>,
     to: &Sender<Result<Piece, BackendError>>,
 ) -> Result<(), BackendError> {
     let mut send = |words| drop(to.send(Ok(Piece { words, seconds: began.elapsed().as_secs_f64() })));
     match last {
-        Some((plan, row)) => session.run_and_give(plan, &row, &exchanged.groups, &mut send),
+        Some((plan, row)) => {
+            let mut meet = |own| match meeting {
+                Some(meeting) => meeting.meet(own),
+                None => alone(own),
+            };
+            session.run_and_give(plan, &row, &exchanged.groups, &mut send, &mut meet)
+        }
         None => exchanged.groups.iter().try_for_each(|group| {
             send(session.read_states(group)?);
             Ok(())

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::ir::StateId;
 use crate::plan::{BufferRef, Kernel, Place, Plan};
 
 use super::launch::{Launch, Param, Target, lower};
@@ -33,13 +34,17 @@ pub(super) struct Dispatch {
     pub work: u64,
     /// The numbers of the states that it writes.
     pub states: Vec<u32>,
+    /// The state that devices exchange when it is done.
+    pub exchange: Option<StateId>,
 }
 
 /// The dispatches of a plan in order, and the words that they need from [`Target::scratch`] on.
 pub(super) fn dispatches(plan: &Plan, target: &Target) -> Result<(Vec<Dispatch>, usize), String> {
     let mut tasks = Vec::new();
     let mut scratch_words = 0;
-    for kernel in &plan.kernels {
+    // Numbers of tasks, and the exchange before each of them.
+    let mut regions: Vec<(usize, Option<StateId>)> = Vec::new();
+    for (number, kernel) in plan.kernels.iter().enumerate() {
         let lowered = lower(kernel, target)?;
         scratch_words = scratch_words.max(lowered.scratch_words);
         let scratch = Range::scratch(target.scratch, lowered.scratch_words);
@@ -47,16 +52,24 @@ pub(super) fn dispatches(plan: &Plan, target: &Target) -> Result<(Vec<Dispatch>,
         for (index, launch) in lowered.launches.into_iter().enumerate() {
             tasks.push(Task::new(kernel, launch, scratch, index > 0, index + 1 < count));
         }
+        let exchange = plan.exchanges.iter().find(|(index, _)| *index == number);
+        regions.extend(exchange.map(|(_, id)| (tasks.len(), Some(*id))));
     }
+    regions.push((tasks.len(), None));
     let waits = waits(&tasks);
     let mut done = vec![false; tasks.len()];
-    let mut all = Vec::new();
-    while done.contains(&false) {
-        let segments = choose(&tasks, &waits, &done);
-        for &index in segments.iter().flatten() {
-            done[index] = true;
+    let mut all: Vec<Dispatch> = Vec::new();
+    for (end, exchange) in regions {
+        while done[..end].contains(&false) {
+            let segments = choose(&tasks[..end], &waits, &done);
+            for &index in segments.iter().flatten() {
+                done[index] = true;
+            }
+            all.push(write(&tasks, &segments, target));
         }
-        all.push(write(&tasks, &segments, target));
+        if let (Some(last), Some(_)) = (all.last_mut(), exchange) {
+            last.exchange = exchange;
+        }
     }
     Ok((all, scratch_words))
 }
@@ -248,6 +261,7 @@ fn write(tasks: &[Task], segments: &[Vec<usize>], target: &Target) -> Dispatch {
             .flat_map(|&task| &tasks[task].writes)
             .filter_map(|range| range.state)
             .collect(),
+        exchange: None,
     }
 }
 

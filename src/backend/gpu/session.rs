@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use wgpu::BufferUsages;
 
-use crate::backend::{BackendError, DataBytes, LaunchTime, Session, Setup};
+use crate::backend::{BackendError, DataBytes, LaunchTime, Meet, Session, Setup};
 use crate::ir::StateId;
 use crate::plan::{Place, Plan};
 
@@ -85,6 +85,8 @@ struct Dispatch {
     params_offset: u32,
     groups: [u32; 2],
     seconds: f64,
+    /// The state that is exchanged when it is done.
+    exchange: Option<StateId>,
 }
 
 /// A plan on its way to [`Prepared`].
@@ -176,6 +178,7 @@ impl GpuSession {
                     params_offset,
                     groups: dispatch.groups,
                     seconds: estimate(&gpu, dispatch.work),
+                    exchange: dispatch.exchange,
                 });
             }
             let row_stride = stride(plan);
@@ -245,17 +248,19 @@ impl GpuSession {
 
     /// Runs steps whose rows are in the rows' buffer, in as few submissions as their length allows.
     fn run_uploaded(&mut self, plan: usize, steps: u64) -> Result<(), BackendError> {
-        self.run_dispatches(plan, steps, &[], &mut |_| {})
+        self.run_dispatches(plan, steps, &[], &mut |_| {}, None)
     }
 
     /// As [`GpuSession::run_uploaded`], with an end of a submission after each dispatch that writes the last of a group of
-    /// states: the group is copied then, and given once the copy has come, while later submissions run.
+    /// states: the group is copied then, and given once the copy has come, while later submissions run. Where others are to
+    /// be met at exchanges, a submission ends there, too.
     fn run_dispatches(
         &mut self,
         plan: usize,
         steps: u64,
         groups: &[Vec<StateId>],
         give: &mut dyn FnMut(Vec<u32>),
+        mut meet: Option<Meet>,
     ) -> Result<(), BackendError> {
         let ready: Vec<usize> = groups
             .iter()
@@ -268,9 +273,14 @@ impl GpuSession {
             for index in 0..self.plans[plan].dispatches.len() {
                 self.encode(&mut open, plan, index, step);
                 let is_ready = copied < groups.len() && ready[copied] <= index + 1;
-                if open.seconds > self.submission_seconds || is_ready {
+                let exchange = meet.as_mut().zip(self.plans[plan].dispatches[index].exchange);
+                if open.seconds > self.submission_seconds || is_ready || exchange.is_some() {
                     let last = self.plans[plan].dispatches[index].name.clone();
                     self.submit(std::mem::take(&mut open), &last)?;
+                }
+                if let Some((meet, id)) = exchange {
+                    let sums = meet(bytemuck::cast_vec(self.read_state(id)?))?;
+                    self.write_state(id, bytemuck::cast_slice(&sums))?;
                 }
                 while copied < groups.len() && ready[copied] <= index + 1 {
                     self.copy(plan, copied, &groups[copied], index)?;
@@ -541,13 +551,14 @@ impl Session for GpuSession {
         row: &[u32],
         groups: &[Vec<StateId>],
         give: &mut dyn FnMut(Vec<u32>),
+        meet: Meet,
     ) -> Result<(), BackendError> {
         self.gpu.check()?;
         assert_eq!(row.len(), self.plans[plan].row_words, "a row is given as a whole");
         if !row.is_empty() {
             self.gpu.queue.write_buffer(&self.rows, 0, bytemuck::cast_slice(row));
         }
-        self.run_dispatches(plan, 1, groups, give)?;
+        self.run_dispatches(plan, 1, groups, give, Some(meet))?;
         self.gpu.check()
     }
 

@@ -13,6 +13,11 @@ item! {
     /// keeps running ones: `running ← (1 − momentum)·running + momentum·batch`, with the unbiased variance; evaluation
     /// takes the running ones. As `torch.nn.BatchNorm2d`; Keras's `momentum` is 1 minus this one.
     ///
+    /// Where several devices train together, each has statistics of its own part of the batch, and the running ones are
+    /// averaged. With `sync` they have those of all parts that they compute at the same time, and the gradient goes through
+    /// them, as with `torch.nn.SyncBatchNorm`: better where a device has few samples, slower since the devices wait for each
+    /// other at each such layer, forwards and backwards.
+    ///
     /// ```nnopt
     /// batch_norm(momentum = 0.01)
     /// ```
@@ -23,6 +28,8 @@ item! {
         eps: Positive = Positive(1e-5),
         /// Whether to scale and shift the result by learned numbers.
         affine: bool = true,
+        /// Whether devices that train together take the statistics of all their samples.
+        sync: bool = false,
     }
 }
 
@@ -33,6 +40,10 @@ impl Layer for BatchNorm {
 
     fn needs_batch(&self) -> bool {
         true
+    }
+
+    fn is_synchronized(&self) -> bool {
+        self.sync
     }
 
     fn infer(&self, input: &Type) -> Result<Type, ShapeError> {
@@ -56,13 +67,16 @@ impl Layer for BatchNorm {
         let running_variance = model.buffer("running_var", &features, Init::Fill(1.0));
         let normal = if model.training {
             let axes: Vec<usize> = (0..shape.len()).filter(|&axis| axis != 1).collect();
-            let whole = model.graph.standardize(input, &axes, self.eps.0);
+            let whole = if self.sync && model.together {
+                let name = format!("{}.exchanged", model.path);
+                model.graph.standardize_together(input, &axes, self.eps.0, &name)
+            } else {
+                model.graph.standardize(input, &axes, self.eps.0)
+            };
             let mean = model.graph.reshape(whole.mean, &features);
             let variance = model.graph.reshape(whole.variance, &features);
-            let samples: usize = axes.iter().map(|&axis| shape[axis]).product();
             // Bessel-corrected here, biased in the forward pass: PyTorch does both.
-            let correction = samples as f64 / (samples.max(2) - 1) as f64;
-            let unbiased = model.graph.scale(variance, correction);
+            let unbiased = whole.unbiased(&mut model.graph, variance);
             self.keep(model, running_mean, mean);
             self.keep(model, running_variance, unbiased);
             whole.result

@@ -36,6 +36,6 @@ pub(super) fn fold(graph: &Graph, node: &Node) -> Option<f64> {
         Op::Constant(_) | Op::State(_) | Op::Data(_) | Op::Input(_) | Op::Random { .. } => None,
         Op::Select | Op::SampleImage { .. } | Op::MatMul { .. } => None,
         Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) => None,
-        Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) => None,
+        Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool(_) | Op::AvgPoolGrad(_) | Op::Exchange(_) => None,
     }
 }
