@@ -110,29 +110,26 @@ pub(super) fn check_batches(
     });
 }
 
-/// Statistics of all devices, against what keeps these from computing at the same time.
-pub(super) fn check_sync(
-    training: &Training,
-    settings: &Made<dyn Section>,
-    model: &[ModelNode],
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let (setting, message, reason) = if training.shards.is_some() {
-        let message = "statistics of all devices cannot be had for shards, which are computed one after the other";
-        ("reproducible", message, "this asks for shards")
+/// What keeps devices from computing at the same time, against the first layer that asks for statistics of all of them.
+pub(super) fn check_sync(training: &Training, made: &Made<dyn Section>, model: &[ModelNode]) -> Option<Diagnostic> {
+    let (setting, message, label) = if training.shards.is_some() {
+        let message = "shards, which are computed one after the other, cannot have their statistics together";
+        ("reproducible", message, "asks for shards")
     } else if training.balances {
-        let message = "statistics of all devices cannot be had while these do not wait for each other";
-        ("balance", message, "this gives each device the next part when it is done")
+        let message = "devices that do not wait for each other cannot have their statistics together";
+        ("balance", message, "gives each device the next part as soon as it is done")
     } else {
-        return;
+        return None;
     };
+    let mut first = None;
     for_each_layer(model, &mut |_, layer| {
         if layer.item.is_synchronized() {
-            let diagnostic = Diagnostic::error(SYNC, layer.span_of("sync"), message).label("asks for them");
-            let help = format!("leave out `sync` or `{setting}`");
-            diagnostics.push(diagnostic.also(settings.span_of(setting), reason).help(help));
+            first.get_or_insert(layer.span_of("sync"));
         }
     });
+    let diagnostic = Diagnostic::error(SYNC, made.span_of(setting), message).label(label);
+    let help = format!("leave out `{setting}` or `sync`");
+    first.map(|span| diagnostic.also(span, "this asks for statistics of all devices").help(help))
 }
 
 /// Whether there is something to balance.

@@ -496,7 +496,7 @@ impl Checker<'_> {
             diagnostics.push(diagnostic);
             training.balances = false;
         }
-        across::check_sync(&training, &made, model, diagnostics);
+        diagnostics.extend(across::check_sync(&training, &made, model));
         let parts = training.parts();
         if training.batch_is_open {
             training.batch = program::auto_batches(rows.unwrap_or(1), parts, settings.drop_last, model)[0];
