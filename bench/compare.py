@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Runs nnoptc and its peers in turn on the same works and cores, and prints medians and paired ratios.
 
-    bench/setup.sh VENV [candle] [meganeura]        Python peers, and those in Rust that are named
+    bench/setup.sh VENV [burn] [candle] [meganeura] Python peers, and those in Rust that are named
     cargo build --release
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md --lavapipe ICD.json
 
     VENV/bin/python bench/compare.py --nnoptc target/release/nnoptc --write docs/performance.md --gpu NAME
 
-The fourth compares through Vulkan on Mesa's lavapipe, whose description file it takes, with meganeura on W1, W2
+The fourth compares through Vulkan on Mesa's lavapipe, whose description file it takes, with Burn and meganeura on W1, W2
 and W4; scripts/install-adapters.sh says where the file is. The last compares on a graphics card: nnoptc on the adapter of this
 name, PyTorch through CUDA; bench/graphics.py says in which modes.
 
@@ -48,7 +48,7 @@ def peers(work, args):
     if args.gpu:
         return graphics.peers(work, sys.executable, HERE)
     if args.lavapipe:
-        return [("meganeura", [rust_peer("meganeura")], ["vulkan"])]
+        return [("meganeura", [rust_peer("meganeura")], ["vulkan"]), ("burn", [rust_peer("burn")], ["wgpu"])]
     python = [sys.executable]
     if work.startswith("W5"):
         return [("torch", [*python, HERE / "peers/torch_product.py"], ["matmul"])]
@@ -64,6 +64,7 @@ def peers(work, args):
     ]
     if work not in RESNET_UNITS:
         found.append(("candle", [rust_peer("candle")], ["cpu"]))
+        found.append(("burn", [rust_peer("burn")], ["flex", "ndarray"]))
     return found
 
 
@@ -212,7 +213,7 @@ def arguments(given=None):
     args.add_argument("--rounds", type=int, default=5)
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--work", help="W1,W4 for these only")
-    args.add_argument("--peer", default="torch,jax,tinygrad,candle,meganeura")
+    args.add_argument("--peer", default="torch,jax,tinygrad,candle,burn,meganeura")
     where = args.add_mutually_exclusive_group()
     where.add_argument("--lavapipe", metavar="ICD", help="compare through Vulkan on this driver")
     where.add_argument("--gpu", metavar="NAME", help="compare on the graphics card of this name")
