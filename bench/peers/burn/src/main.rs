@@ -57,7 +57,10 @@ impl Network {
 
 fn network(channels: &[usize], sizes: &[usize], rates: [f64; 2], device: &Device) -> Network {
     Network {
-        convolutions: channels.windows(2).map(|pair| Conv2dConfig::new([pair[0], pair[1]], [3, 3]).init(device)).collect(),
+        convolutions: channels
+            .windows(2)
+            .map(|pair| Conv2dConfig::new([pair[0], pair[1]], [3, 3]).init(device))
+            .collect(),
         pool: MaxPool2dConfig::new([2, 2]).init(),
         pooled: DropoutConfig::new(rates[0]).init(),
         layers: sizes.windows(2).map(|pair| LinearConfig::new(pair[0], pair[1]).init(device)).collect(),
