@@ -311,7 +311,7 @@ impl Context<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{Builder, StateId, Unary};
+    use crate::ir::{Builder, StateInfo, Unary};
 
     /// Pushes a node without checks over `%0: f32[2, 3]` and `%1: u32[2]`; gives what verify says.
     #[track_caller]
@@ -348,6 +348,38 @@ mod tests {
         check_reason(Op::Reduce { kind: ReduceKind::ArgMax, axes: vec![1] }, &[0], &[2, 1], f, "gives U32");
         check_reason(Op::MatMul { transpose_a: false, transpose_b: false }, &[0, 0], &[2, 3], f, "product of");
         check_reason(Op::State(StateId(0)), &[], &[], f, "no such state");
+    }
+
+    #[test]
+    fn an_exchange_has_its_state_for_itself() {
+        let exchanged = |spoil: &dyn Fn(&mut Builder, Value)| {
+            let mut b = Builder::new(States::default());
+            let x = b.input("x", &[2], DType::F32);
+            let sums = b.exchange("sums", x);
+            spoil(&mut b, sums);
+            verify(&b.graph, &b.states)
+        };
+        let is_refused = |spoil: &dyn Fn(&mut Builder, Value), reason: &str| {
+            let found = exchanged(spoil).unwrap_err();
+            assert!(found.contains(reason), "{found}");
+        };
+        assert_eq!(exchanged(&|_, _| {}), Ok(()));
+        let twice = |b: &mut Builder, sums: Value| {
+            b.exchange("sums", sums);
+        };
+        is_refused(&twice, "`sums` is used twice");
+        let read_as_well = |b: &mut Builder, _| {
+            b.read_state(StateId(0), vec![2], DType::F32);
+        };
+        is_refused(&read_as_well, "`sums` is used twice");
+        is_refused(&|b, sums| b.update(StateId(0), sums), "`sums` is set as well");
+        let of_another_kind = |b: &mut Builder, sums: Value| {
+            let info =
+                StateInfo { name: "sum".to_owned(), kind: StateKind::Metric, ..b.states.info(StateId(0)).clone() };
+            let id = b.states.declare(info);
+            b.push(Op::Exchange(id), &[sums], vec![2], DType::F32);
+        };
+        is_refused(&of_another_kind, "`sum` is no state for exchanges");
     }
 
     #[test]

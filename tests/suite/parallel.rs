@@ -8,7 +8,7 @@ use std::time::Duration;
 use nnoptc::backend::gang::Dealing;
 use nnoptc::backend::{BackendError, Meet, Session};
 use nnoptc::check::program::Program;
-use nnoptc::check::{Request, compile};
+use nnoptc::check::{Compilation, Request, compile};
 use nnoptc::data::load::{Loaded, load};
 use nnoptc::diagnostic::Severity;
 use nnoptc::formats::{Disk, Memory};
@@ -87,7 +87,7 @@ fn the_first_gradient_is_that_of_one_device() {
 }
 
 /// Digits as images, through batch normalization of channels and of features, in branches as well.
-fn normalized(sync: bool, sets: &[&str]) -> (Program, Loaded) {
+fn compiled(sync: bool, sets: &[&str]) -> (Compilation, Memory) {
     let text = "nnopt 1
 data { train = csv(\"data/digits.csv\", target = label, shape = [1, 8, 8]); normalize = auto }
 model {
@@ -111,7 +111,12 @@ train { epochs = 1; batch = 48; seed = 3 }
         .with("p.nnopt", text.replace("SYNC", if sync { "true" } else { "false" }).as_str())
         .with("data/digits.csv", rows.join("\n").as_str());
     let sets = sets.iter().map(|set| (*set).to_owned()).collect();
-    let compilation = compile(&Request { path: "p.nnopt".into(), sets, profile: None }, &files).unwrap();
+    (compile(&Request { path: "p.nnopt".into(), sets, profile: None }, &files).unwrap(), files)
+}
+
+/// The same without mistakes.
+fn normalized(sync: bool, sets: &[&str]) -> (Program, Loaded) {
+    let (compilation, files) = compiled(sync, sets);
     let program = compilation.program.unwrap_or_else(|| panic!("{:?}", compilation.diagnostics));
     let loaded = load(&program, &files).unwrap();
     (program, loaded)
@@ -176,33 +181,41 @@ fn the_parts_of_an_accumulated_update_have_statistics_of_their_own() {
 }
 
 #[test]
-fn statistics_are_synchronized_in_mixed_precision() {
-    let sets = ["train.precision=mixed"];
-    let alone = learned(true, &[&sets[..], &["train.devices=cpu"]].concat());
-    let mut gangs = vec![vec!["cpu".to_owned(); 2]];
-    gangs.extend((!both().is_empty()).then(both));
-    for gang in gangs {
-        let list = devices(&gang);
-        let (error, name) = worst(&learned(true, &[&sets[..], &[&*list]].concat()), &alone);
-        // Numbers of 16 bits have three digits.
-        assert!(error <= 2e-2, "{name} on {gang:?}: {error:e}");
+fn statistics_are_synchronized_in_16_bits() {
+    for precision in ["train.precision=mixed", "train.precision=f16_storage"] {
+        let alone = learned(true, &[precision, "train.devices=cpu"]);
+        let mut gangs = vec![vec!["cpu".to_owned(); 2]];
+        gangs.extend((!both().is_empty()).then(both));
+        for gang in gangs {
+            let (error, name) = worst(&learned(true, &[precision, &devices(&gang)]), &alone);
+            // Numbers of 16 bits have three digits.
+            assert!(error <= 2e-2, "{name} on {gang:?}, {precision}: {error:e}");
+        }
     }
+}
+
+/// The codes of what is wrong.
+fn errors(sync: bool, sets: &[&str]) -> Vec<&'static str> {
+    let (compilation, _) = compiled(sync, sets);
+    let errors = compilation.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    errors.map(|diagnostic| diagnostic.code.0).collect()
+}
+
+#[test]
+fn a_sample_for_each_device_is_enough_for_statistics_of_all() {
+    let sets = ["train.devices=[cpu, cpu, cpu]", "train.batch=3"];
+    // The last batch has one sample.
+    assert_eq!(errors(true, &sets), ["E0404"]);
+    let sets = [&sets[..], &["train.drop_last=true"]].concat();
+    assert_eq!(errors(false, &sets), ["E0404"]);
+    let alone = learned(true, &["train.devices=cpu", "train.batch=3", "train.drop_last=true", "optimizer.lr=1e-3"]);
+    let (error, name) = worst(&learned(true, &[&sets[..], &["optimizer.lr=1e-3"]].concat()), &alone);
+    assert!(error <= 1e-3, "{name}: {error:e}");
 }
 
 #[test]
 fn devices_that_cannot_wait_for_each_other_are_refused() {
-    let example = std::fs::read_to_string(repository("examples/digits_cnn.nnopt")).unwrap();
-    let text = example.replacen("batch_norm", "batch_norm(sync = true)", 1);
-    assert_ne!(text, example);
-    let files = Memory::new()
-        .with("p.nnopt", text.as_str())
-        .with("data/digits.csv", std::fs::read_to_string(repository("examples/data/digits.csv")).unwrap().as_str());
-    let codes = |set: &str| {
-        let sets = vec!["train.devices=[cpu, cpu]".to_owned(), set.to_owned()];
-        let compilation = compile(&Request { path: "p.nnopt".into(), sets, profile: None }, &files).unwrap();
-        let errors = compilation.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
-        errors.map(|diagnostic| diagnostic.code.0).collect::<Vec<_>>()
-    };
+    let codes = |set: &str| errors(true, &["train.devices=[cpu, cpu]", "train.drop_last=true", set]);
     assert_eq!(codes("train.balance=measured"), ["E0307"]);
     assert_eq!(codes("train.reproducible=shards(8)"), ["E0307"]);
     assert_eq!(codes("train.accumulate=2"), [""; 0]);
