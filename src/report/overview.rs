@@ -127,10 +127,12 @@ pub fn times(steps: &[(&PreparedStep, Vec<LaunchTime>)]) -> String {
     ]);
     for (step, times) in steps {
         let mut title = title(step);
-        let total: f64 = times.iter().rev().skip(1).map(|launch| launch.seconds).sum();
-        for launch in times {
-            let is_part = times.len() > 1 && launch.name != times[times.len() - 1].name;
-            let share = if is_part { format!("{:.1} %", launch.seconds / total * 100.0) } else { String::new() };
+        // The last is the whole step.
+        let parts = times.len().saturating_sub(1);
+        let total: f64 = times[..parts].iter().map(|launch| launch.seconds).sum();
+        for (index, launch) in times.iter().enumerate() {
+            let share = launch.seconds / total * 100.0;
+            let share = if index < parts { format!("{share:.1} %") } else { String::new() };
             table.row([std::mem::take(&mut title), format!("{:.1}", launch.seconds * 1e6), share, launch.name.clone()]);
         }
     }

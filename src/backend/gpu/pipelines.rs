@@ -14,7 +14,7 @@ use super::cache::DiskCache;
 use super::device::{Gpu, STACK_BYTES};
 use super::source::{ARENA, ARENA_HALVES, BINDINGS, PARAMS, STATE_HALVES, STATES, STEP};
 
-/// What is checked while a kernel runs: not that every loop ends.
+/// What is checked while a kernel runs where not all is: neither that every loop ends nor that no divisor is 0.
 const CHECKS: wgpu::ShaderRuntimeChecks = {
     let mut checks = wgpu::ShaderRuntimeChecks::checked();
     checks.force_loop_bounding = false;

@@ -115,6 +115,27 @@ fn every_family_is_valid() {
     }
 }
 
+/// Software drivers compute a comparison with 0 as it stands, so that only a GPU would show another ReLU.
+#[test]
+fn relu_is_the_one_that_the_self_test_looks_at() {
+    let target =
+        Target { software: false, grants: HALVES, choices: Choices::default(), data_slots: Vec::new(), scratch: 0 };
+    let access = Access { offset: 0, strides: vec![1], indirect: Vec::new() };
+    let load = Instr::Load(Load { input: 0, access: access.clone() });
+    let kind = KernelKind::Pointwise {
+        shape: vec![100],
+        inputs: vec![at(0, 100)],
+        body: Body { instrs: vec![load, Instr::Unary(Unary::Relu, 0)] },
+        stores: vec![Store { reg: 1, output: at(112, 100), access }],
+    };
+    let kernels = vec![Kernel { kind, name: "relu".to_owned() }];
+    let plan = Plan { kernels, arena_words: 212, ..Plan::default() };
+    let (dispatches, _) = dispatches(&plan, &target).expect("the plan can be run");
+    let text = &dispatches[0].text;
+    assert!(text.contains("= relu(r0)") && text.contains(include_str!("../../../../shaders/lib/bits.wgsl")), "{text}");
+    assert!(include_str!("../../../../shaders/self_test.wgsl").contains("relu(bitcast<f32>(words[7]))"));
+}
+
 #[test]
 fn matrix_products_of_all_sizes_share_their_text() {
     let plan = every_family();
