@@ -42,7 +42,7 @@ pub(super) struct Dispatch {
 pub(super) fn dispatches(plan: &Plan, target: &Target) -> Result<(Vec<Dispatch>, usize), String> {
     let mut tasks = Vec::new();
     let mut scratch_words = 0;
-    // Numbers of tasks, and the exchange before each of them.
+    // By how many tasks come before: where devices exchange a state, and the end. No dispatch reaches over such a place.
     let mut regions: Vec<(usize, Option<StateId>)> = Vec::new();
     for (number, kernel) in plan.kernels.iter().enumerate() {
         let lowered = lower(kernel, target)?;
