@@ -141,7 +141,7 @@ pub fn divisor(op: &Op, is_tile: &[bool]) -> Option<usize> {
 /// Whether [`assemble`] writes code for these processors, and this one can run it.
 pub fn is_there(isa: Isa) -> bool {
     match isa {
-        Isa::Baseline => false,
+        Isa::Baseline | Isa::Neon => false,
         Isa::Avx2 => std::arch::is_x86_feature_detected!("f16c"),
         Isa::Avx512 => std::arch::is_x86_feature_detected!("bmi2"),
     }
@@ -153,7 +153,7 @@ pub fn is_there(isa: Isa) -> bool {
 /// Unless [`is_there`].
 pub fn assemble(block: &Block<'_>, isa: Isa) -> Vec<u8> {
     match isa {
-        Isa::Baseline => unreachable!("there is no code for {isa}"),
+        Isa::Baseline | Isa::Neon => unreachable!("there is no code for {isa}"),
         Isa::Avx2 => Assembler::<Avx2>::function(block),
         Isa::Avx512 => Assembler::<Avx512>::function(block),
     }

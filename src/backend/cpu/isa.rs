@@ -14,12 +14,14 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// What every 64-bit ARM processor has.
+    Neon,
 }
 
 impl Isa {
     /// The best that this processor can.
     pub fn detect() -> Isa {
-        let isas = [Isa::Avx512, Isa::Avx2];
+        let isas = [Isa::Avx512, Isa::Avx2, Isa::Neon];
         isas.into_iter().find(|isa| isa.is_there()).unwrap_or(Isa::Baseline)
     }
 
@@ -35,13 +37,18 @@ impl Isa {
             Isa::Baseline => true,
             Isa::Avx2 => fused,
             Isa::Avx512 => fused && wide,
+            Isa::Neon => false,
         }
     }
 
     /// Whether this processor can it.
     #[cfg(not(target_arch = "x86_64"))]
     pub fn is_there(self) -> bool {
-        self == Isa::Baseline
+        match self {
+            Isa::Baseline => true,
+            Isa::Avx2 | Isa::Avx512 => false,
+            Isa::Neon => cfg!(target_arch = "aarch64"),
+        }
     }
 
     /// Floats of a vector.
@@ -50,6 +57,7 @@ impl Isa {
             Isa::Baseline => <<Portable as Arithmetic>::Vector as Vector>::LANES,
             Isa::Avx2 => 8,
             Isa::Avx512 => 16,
+            Isa::Neon => 4,
         }
     }
 }
@@ -60,6 +68,7 @@ impl fmt::Display for Isa {
             Isa::Baseline => std::env::consts::ARCH,
             Isa::Avx2 => "AVX2",
             Isa::Avx512 => "AVX-512",
+            Isa::Neon => "NEON",
         })
     }
 }
@@ -106,10 +115,15 @@ pub trait Arithmetic {
 #[cfg(target_arch = "x86_64")]
 pub struct Wide;
 
+/// With FMA and vectors of NEON.
+#[cfg(target_arch = "aarch64")]
+pub struct Neon;
+
 /// With FMA: `a·b + c` is rounded once.
 pub struct Fused;
 
 /// Without: `a·b + c` is rounded twice.
+#[cfg(any(test, not(target_arch = "aarch64")))]
 pub struct Plain;
 
 /// What [`Isa::Baseline`] has.
@@ -135,6 +149,16 @@ impl Arithmetic for Wide {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+impl Arithmetic for Neon {
+    type Vector = std::arch::aarch64::float32x4_t;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
 impl Arithmetic for Fused {
     #[cfg(target_arch = "x86_64")]
     type Vector = std::arch::x86_64::__m256;
@@ -154,6 +178,7 @@ impl Arithmetic for Fused {
     }
 }
 
+#[cfg(any(test, not(target_arch = "aarch64")))]
 impl Arithmetic for Plain {
     type Vector = Four<false>;
 
@@ -186,8 +211,13 @@ macro_rules! for_each_isa {
                     $crate::backend::cpu::isa::Isa::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
                     $crate::backend::cpu::isa::Isa::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::backend::cpu::isa::Isa::Baseline => {}
+                    $crate::backend::cpu::isa::Isa::Baseline | $crate::backend::cpu::isa::Isa::Neon => {}
                 }
+            }
+            #[cfg(target_arch = "aarch64")]
+            if isa == $crate::backend::cpu::isa::Isa::Neon {
+                // SAFETY: the caller's promise.
+                return unsafe { $body::<$crate::backend::cpu::isa::Neon>($($arg),*) };
             }
             let _ = isa;
             // SAFETY: the caller's promise.

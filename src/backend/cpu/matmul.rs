@@ -15,8 +15,12 @@ const PART_WORK: usize = 700_000;
 const PART_WORK_BESIDE: usize = 50_000;
 /// Most parts of a product.
 const MAX_PARTS: usize = 8;
-/// Columns that are copied together: whole tiles of every vector length.
+/// Columns that parts begin with a multiple of: whole tiles of every vector length.
 const PANEL: usize = 48;
+/// Fewest columns for which copying the left operand pays, which lies in as many places of a cache as it has rows.
+const COLUMNS_TO_PACK: usize = 96;
+/// Rows of the left operand that are copied together; they stay in the second cache.
+const BLOCK: usize = MAX_TOGETHER;
 /// Fewest columns of a part with an epilogue: shorter runs cost more to begin than to compute.
 const RUN: usize = 240;
 /// Rows from which on copying the right operand pays, as it is paid back once by each eight.
@@ -62,6 +66,12 @@ pub struct MatMul {
     a_steps: Vec<usize>,
     /// Where the row of each step begins in `b`, or in a panel.
     b_steps: Vec<usize>,
+    /// Columns of a panel, whether or not it is copied.
+    panel: usize,
+    /// Whether rows of the left operand are copied to strips, `[strip, step, row]`.
+    packs: bool,
+    /// Steps of the sums at once.
+    depth: usize,
     /// Where each column begins in `b`; only for [`Form::Inner`].
     b_columns: Vec<usize>,
     /// The right operand in panels of columns, `[panel, step, column]`; empty if it is read where it lies.
@@ -90,6 +100,9 @@ impl MatMul {
         // No vector is read beyond the end if columns are whole vectors.
         let in_place = !transpose_b && n.is_multiple_of(16) && (m < ROWS_TO_COPY || k * n <= SMALL);
         let copies = form == Form::Outer && !in_place;
+        // A panel of the deepest sums fills two thirds of the nearest cache, or all of the larger one beside AVX-512.
+        let panel = if copies { (3 * isa.lanes()).max(24) } else { PANEL };
+        let packs = form == Form::Outer && (transpose_a || copies && n >= COLUMNS_TO_PACK);
         let has_epilogue = matches!(out, Output::Epilogue(_));
         let part = match turn {
             Turn::Alone => cut([m, n, k], form, has_epilogue, PART_WORK),
@@ -109,10 +122,13 @@ impl MatMul {
             isa,
             transpose_a,
             transpose_b,
-            a_steps: steps(k, if transpose_a { STRIP } else { 1 }),
-            b_steps: steps(k, if copies { PANEL } else { n }),
+            a_steps: steps(k, if packs { STRIP } else { 1 }),
+            b_steps: steps(k, if copies { panel } else { n }),
+            panel,
+            packs,
+            depth: k.div_ceil(k.div_ceil(DEPTH).max(1)),
             b_columns: steps(if form == Form::Inner { n } else { 0 }, k),
-            panels: Words::zeroed(if copies { n.div_ceil(PANEL) * PANEL * k } else { 0 }),
+            panels: Words::zeroed(if copies { n.div_ceil(panel) * panel * k } else { 0 }),
             part,
             by_rows: turn.batch().is_some(),
             out,
@@ -128,7 +144,7 @@ impl MatMul {
     }
 
     fn n_panels(&self) -> usize {
-        self.columns.div_ceil(PANEL)
+        self.columns.div_ceil(self.panel)
     }
 
     /// Panels that a part of the first phase copies.
@@ -142,57 +158,64 @@ impl MatMul {
     /// # Safety
     /// The panel is this thread's.
     unsafe fn copy_panel(&self, idx: usize) {
-        let k = self.k();
-        let column = idx * PANEL;
-        let columns = PANEL.min(self.columns - column);
+        let (k, width) = (self.k(), self.panel);
+        let column = idx * width;
+        let columns = width.min(self.columns - column);
         // SAFETY: the panel and the columns are inside their allocations; the rest is the caller's promise.
         unsafe {
             let panel = self.panels.start().cast::<f32>().add(column * k);
             if self.transpose_b {
                 // What lies behind the last column is 0 from the beginning.
                 let from = self.b.floats().cast_const().add(column * k);
-                let copy = Transpose { rows: columns, columns: k, from, from_row: k, to: panel, to_row: PANEL };
+                let copy = Transpose { rows: columns, columns: k, from, from_row: k, to: panel, to_row: width };
                 return transpose(self.isa, copy);
             }
-            for (step, from) in self.b.slice().chunks_exact(self.columns).enumerate() {
-                let to = &mut *panel.add(step * PANEL).cast::<[f32; PANEL]>();
-                let from = &from[column..column + columns];
-                match <&[f32; PANEL]>::try_from(from) {
-                    Ok(from) => *to = *from,
-                    Err(_) => to[..columns].copy_from_slice(from),
-                }
+            let to = std::slice::from_raw_parts_mut(panel, width * k);
+            let (from, columns) = (self.b.slice(), column..column + columns);
+            match width {
+                24 => copy_columns::<24>(from, self.columns, columns, to),
+                48 => copy_columns::<48>(from, self.columns, columns, to),
+                _ => unreachable!("panels have three vectors of 8 or 16, not {width} columns"),
             }
         }
     }
 
-    /// Copies rows of a transposed left operand to strips.
+    /// Copies rows of the left operand, of some steps of the sums, to strips.
     ///
     /// # Safety
     /// `to` has room for whole strips, for this thread alone.
-    unsafe fn copy_strips(&self, row: usize, rows: usize, to: *mut f32) {
-        let k = self.k();
-        // SAFETY: the caller's promise.
-        let (from, to) = unsafe {
-            let len = rows.next_multiple_of(STRIP) * k;
-            (self.a.slice(), std::slice::from_raw_parts_mut(to, len))
-        };
-        for (strip, to) in to.chunks_exact_mut(STRIP * k).enumerate() {
-            let first = row + strip * STRIP;
-            let own = STRIP.min(row + rows - first);
-            for (to, from) in to.chunks_exact_mut(STRIP).zip(from.chunks_exact(self.rows)) {
-                match (to.first_chunk_mut::<STRIP>(), from[first..].first_chunk::<STRIP>()) {
-                    (Some(to), Some(from)) => *to = *from,
-                    _ => to[..own].copy_from_slice(&from[first..first + own]),
+    unsafe fn copy_strips(&self, rows: Range<usize>, steps: Range<usize>, to: *mut f32) {
+        for (strip, row) in rows.clone().step_by(STRIP).enumerate() {
+            let own = STRIP.min(rows.end - row);
+            // SAFETY: the caller's promise; the rows and steps are those of the operand.
+            unsafe {
+                let to = to.add(strip * STRIP * steps.len());
+                if self.transpose_a {
+                    let from = &self.a.slice()[steps.start * self.rows..steps.end * self.rows];
+                    let to = std::slice::from_raw_parts_mut(to, STRIP * steps.len());
+                    copy_columns::<STRIP>(from, self.rows, row..row + own, to);
+                } else {
+                    let k = self.k();
+                    let from = self.a.floats().cast_const().add(row * k + steps.start);
+                    let copy = Transpose { rows: own, columns: steps.len(), from, from_row: k, to, to_row: STRIP };
+                    transpose(self.isa, copy);
                 }
             }
         }
     }
 
-    /// Computes rows of some columns; `a` is where the rows begin, `out` where the result does.
+    /// Computes rows of some columns; `out` is where the result begins, and `strips` where rows may be copied to.
     ///
     /// # Safety
-    /// As [`Job::run_part`]; the result is this thread's.
-    unsafe fn product(&self, a: *const f32, rows: usize, [start, end]: [usize; 2], out: *mut f32, out_row: usize) {
+    /// As [`Job::run_part`]; the result and the strips are this thread's.
+    unsafe fn product(
+        &self,
+        rows: Range<usize>,
+        [start, end]: [usize; 2],
+        out: *mut f32,
+        out_row: usize,
+        strips: *mut f32,
+    ) {
         let k = self.k();
         match self.form {
             Form::Inner => {
@@ -203,8 +226,8 @@ impl MatMul {
                         // SAFETY: the caller's promise.
                         unsafe {
                             let product = Inner {
-                                rows,
-                                a: a.add(piece),
+                                rows: rows.len(),
+                                a: self.a.floats().cast_const().add(rows.start * k + piece),
                                 a_row: k,
                                 a_pieces: &[0],
                                 b: self.b.floats().add(piece),
@@ -221,41 +244,66 @@ impl MatMul {
                 }
             }
             Form::Outer => {
-                let depth = if self.adds() { k.div_ceil(k.div_ceil(DEPTH)) } else { k };
-                for column in (start..end).step_by(PANEL) {
-                    for step in (0..k).step_by(depth) {
-                        // SAFETY: the caller's promise; parts begin with whole panels.
-                        unsafe {
-                            let b = if self.copies() {
-                                self.panels.start().cast::<f32>().cast_const().add(column * k)
-                            } else {
-                                self.b.floats().cast_const().add(column)
-                            };
-                            let product = Outer {
-                                rows,
-                                columns: PANEL.min(end - column),
-                                a,
-                                a_row: if self.transpose_a { 1 } else { k },
-                                a_strip: STRIP * k,
-                                a_steps: &self.a_steps[step..(step + depth).min(k)],
-                                b,
-                                b_steps: &self.b_steps[step..(step + depth).min(k)],
-                                out: out.add(column - start),
-                                out_row,
-                                fragments: None,
-                                add: step > 0,
-                            };
-                            outer(self.isa, &product);
-                        }
+                let block = if self.packs { BLOCK } else { rows.len() };
+                for step in (0..k).step_by(self.depth) {
+                    let steps = step..(step + self.depth).min(k);
+                    for row in rows.clone().step_by(block) {
+                        let own = block.min(rows.end - row);
+                        // SAFETY: the caller's promise.
+                        let out = unsafe { out.add((row - rows.start) * out_row) };
+                        // SAFETY: the caller's promise.
+                        unsafe { self.outer_block(row..row + own, steps.clone(), [start, end], out, out_row, strips) };
                     }
                 }
             }
         }
     }
 
-    /// Whether sums may be made piece by piece: a vector that is added to may go past the end of its row.
-    fn adds(&self) -> bool {
-        self.columns.is_multiple_of(16) || matches!(self.out, Output::Epilogue(_))
+    /// Adds some steps of the sums to some rows, or begins with them.
+    ///
+    /// # Safety
+    /// As [`MatMul::product`]; there are no more rows and steps than strips have room for.
+    unsafe fn outer_block(
+        &self,
+        rows: Range<usize>,
+        steps: Range<usize>,
+        [start, end]: [usize; 2],
+        out: *mut f32,
+        out_row: usize,
+        strips: *mut f32,
+    ) {
+        let k = self.k();
+        // SAFETY: the caller's promise; parts begin with whole panels.
+        unsafe {
+            let (a, a_row, a_strip, a_steps) = if self.packs {
+                self.copy_strips(rows.clone(), steps.clone(), strips);
+                (strips.cast_const(), 1, STRIP * steps.len(), &self.a_steps[..steps.len()])
+            } else {
+                (self.a.floats().cast_const().add(rows.start * k), k, STRIP * k, &self.a_steps[steps.clone()])
+            };
+            for column in (start..end).step_by(self.panel) {
+                let b = if self.copies() {
+                    self.panels.start().cast::<f32>().cast_const().add(column * k)
+                } else {
+                    self.b.floats().cast_const().add(column)
+                };
+                let product = Outer {
+                    rows: rows.len(),
+                    columns: self.panel.min(end - column),
+                    a,
+                    a_row,
+                    a_strip,
+                    a_steps,
+                    b,
+                    b_steps: &self.b_steps[steps.clone()],
+                    out: out.add(column - start),
+                    out_row,
+                    fragments: None,
+                    add: steps.start > 0,
+                };
+                outer(self.isa, &product);
+            }
+        }
     }
 
     /// Rows whose results are in scratch memory at once.
@@ -274,24 +322,18 @@ impl MatMul {
         // epilogue needs.
         unsafe {
             let results = scratch.add(self.out.scratch_words()).cast::<f32>();
-            let a = if self.transpose_a {
-                let strips = results.add(self.results_words());
-                self.copy_strips(row, rows, strips);
-                strips.cast_const()
-            } else {
-                self.a.floats().cast_const().add(row * self.k())
-            };
+            let strips = results.add(self.results_words());
             match &self.out {
                 Output::Buffer(out) => {
                     let out = out.floats().add(row * self.columns + start);
-                    self.product(a, rows, [start, end], out, self.columns);
+                    self.product(row..row + rows, [start, end], out, self.columns, strips);
                 }
                 Output::Epilogue(epilogue) => {
                     let frame = epilogue.frame(scratch);
                     let width = end - start;
                     for at in (0..rows).step_by(self.together()) {
                         let own = self.together().min(rows - at);
-                        self.product(a.add(at * self.k()), own, [start, end], results, width);
+                        self.product(row + at..row + at + own, [start, end], results, width, strips);
                         let first = (row + at) * self.columns + start;
                         run_rows(&frame, [own, width, self.columns], first, results);
                     }
@@ -304,8 +346,7 @@ impl MatMul {
     fn results_words(&self) -> usize {
         match &self.out {
             Output::Buffer(_) => 0,
-            // With room behind the last row; see `adds`.
-            Output::Epilogue(_) => (self.together() * self.part[1] + 16).next_multiple_of(16),
+            Output::Epilogue(_) => (self.together() * self.part[1]).next_multiple_of(16),
         }
     }
 }
@@ -324,6 +365,21 @@ fn cut([m, n, k]: [usize; 3], form: Form, has_epilogue: bool, work: usize) -> [u
     [m.div_ceil(down).next_multiple_of(STRIP).min(m), columns.min(n)]
 }
 
+/// Copies columns of rows of `row` floats to the beginning of rows of `W`.
+fn copy_columns<const W: usize>(from: &[f32], row: usize, columns: Range<usize>, to: &mut [f32]) {
+    for (to, from) in to.as_chunks_mut::<W>().0.iter_mut().zip(from.chunks_exact(row)) {
+        let from = &from[columns.clone()];
+        // As values of a known size, which take no call.
+        if let Ok(from) = <&[f32; W]>::try_from(from) {
+            *to = *from;
+            continue;
+        }
+        let (eights, rest) = from.as_chunks::<8>();
+        to.as_chunks_mut::<8>().0.iter_mut().zip(eights).for_each(|(to, from)| *to = *from);
+        to[from.len() - rest.len()..from.len()].copy_from_slice(rest);
+    }
+}
+
 impl Job for MatMul {
     fn phases(&self) -> usize {
         if self.copies() { 2 } else { 1 }
@@ -337,7 +393,7 @@ impl Job for MatMul {
     }
 
     fn scratch_words(&self) -> usize {
-        let strips = if self.transpose_a { self.part[0].next_multiple_of(STRIP) * self.k() } else { 0 };
+        let strips = if self.packs { BLOCK * self.depth } else { 0 };
         self.out.scratch_words() + self.results_words() + strips
     }
 

@@ -4,10 +4,12 @@
 //! to the bit.
 
 use super::isa::Isa;
-use super::program::{Op, Program, for_operands, target};
+use super::program::{Op, Program};
 
 #[cfg(target_arch = "x86_64")]
 use super::assemble::{self, Block, assemble};
+#[cfg(target_arch = "x86_64")]
+use super::program::{for_operands, target};
 
 /// The functions of a program.
 #[derive(Debug)]

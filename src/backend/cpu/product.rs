@@ -90,8 +90,7 @@ pub struct Outer<'a> {
     pub out_row: usize,
     /// Where columns go in a row of the result, if not one after the other.
     pub fragments: Option<&'a Fragments>,
-    /// Whether the product is added to what is there; then rows of the result are runs, and vectors that begin in one
-    /// are inside its allocation.
+    /// Whether the product is added to what is there; then rows of the result are runs.
     pub add: bool,
 }
 
@@ -168,7 +167,12 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
             let out = p.out.add(row * p.out_row + column);
             for (at, sums) in sums.iter_mut().enumerate() {
                 for (vector, sum) in sums.iter_mut().enumerate() {
-                    *sum = sum.add_product(V::splat(1.0), V::load(out.add(at * p.out_row + vector * V::LANES)));
+                    let from = out.add(at * p.out_row + vector * V::LANES);
+                    let before = match columns - vector * V::LANES {
+                        len if len < V::LANES => V::load_some(from, len),
+                        _ => V::load(from),
+                    };
+                    *sum = sum.add_product(V::splat(1.0), before);
                 }
             }
         }

@@ -113,7 +113,7 @@ impl Case {
 
 /// The instruction sets that this processor has.
 fn isas() -> impl Iterator<Item = Isa> {
-    [Isa::Baseline, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_there())
+    [Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Neon].into_iter().filter(|isa| isa.is_there())
 }
 
 /// Small numbers of both signs.

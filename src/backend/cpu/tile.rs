@@ -7,6 +7,7 @@ use super::math;
 use super::native::has_reciprocal;
 use super::philox;
 use super::program::{Form, MAX_RANK, Op, Position, Program, Sink, Source};
+use super::vector::prefetch;
 use crate::ir::{Binary, DType, random};
 
 /// A thread's registers for one program: where each one's value lies now.
@@ -394,6 +395,8 @@ unsafe fn indirect(source: &Source, frame: &Frame<'_>, at: usize, base: usize, r
 
 /// An inner axis that is short enough for [`load_short_rows`].
 const SHORT_ROW: usize = 32;
+/// Words of a line of the caches.
+const LINE: usize = 16;
 
 /// Copies whole rows of a program with two axes, from row `first` on.
 ///
@@ -402,6 +405,20 @@ const SHORT_ROW: usize = 32;
 #[inline(always)]
 unsafe fn load_short_rows(source: &Source, frame: &Frame<'_>, to: &mut [u32], first: usize, inner: usize) {
     let [along, stride] = [source.strides[0], source.strides[1]];
+    if !source.indirect.is_empty() && source.region.dtype != DType::U8 && stride == 1 {
+        // Rows in an order of their own, as shuffled samples are, are not foreseen by the processor: all are asked for
+        // before the first is waited for.
+        for row in 0..to.len() / inner {
+            let base = source.offset + (first + row) * along;
+            // SAFETY: as below.
+            unsafe {
+                let index = indirect(source, frame, row * inner, base, inner, stride);
+                let from = source.region.words().cast_const().add(index);
+                (0..inner).step_by(LINE).for_each(|at| prefetch(from.add(at)));
+                prefetch(from.add(inner - 1));
+            }
+        }
+    }
     for (row, to) in to.chunks_exact_mut(inner).enumerate() {
         let base = source.offset + (first + row) * along;
         // SAFETY: as `load`.

@@ -19,6 +19,8 @@ fn matrices_are_multiplied() {
         [64, 64, 700],
         [5, 3, 2000],
         [17, 19, 1],
+        // Both operands are copied, several blocks of rows and pieces of sums, columns that are no whole vectors.
+        [131, 205, 530],
     ];
     for [m, n, k] in sizes {
         let (a, b) = (numbers(&mut random, m * k), numbers(&mut random, k * n));
