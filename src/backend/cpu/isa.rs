@@ -98,8 +98,11 @@ pub trait Arithmetic {
     /// As many floats as are computed with at once.
     type Vector: Vector;
 
-    /// `a·b + c`
-    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+    /// `a·b + c`, rounded once where the processor can do that.
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
 
     /// The random number of each index; see [`philox::uniform`].
     ///
@@ -138,11 +141,6 @@ impl Arithmetic for Wide {
     type Vector = std::arch::x86_64::__m512;
 
     #[inline(always)]
-    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
-        a.mul_add(b, c)
-    }
-
-    #[inline(always)]
     unsafe fn uniform(key: [u32; 2], stream: u32, step: u32, index: &[u32], to: &mut [f32]) {
         // SAFETY: the caller's promise.
         unsafe { philox::by_eight(key, stream, step, index, to) };
@@ -152,11 +150,6 @@ impl Arithmetic for Wide {
 #[cfg(target_arch = "aarch64")]
 impl Arithmetic for Neon {
     type Vector = std::arch::aarch64::float32x4_t;
-
-    #[inline(always)]
-    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
-        a.mul_add(b, c)
-    }
 }
 
 impl Arithmetic for Fused {
@@ -164,11 +157,6 @@ impl Arithmetic for Fused {
     type Vector = std::arch::x86_64::__m256;
     #[cfg(not(target_arch = "x86_64"))]
     type Vector = Four<true>;
-
-    #[inline(always)]
-    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
-        a.mul_add(b, c)
-    }
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]

@@ -17,7 +17,8 @@ const PART_WORK_BESIDE: usize = 50_000;
 const MAX_PARTS: usize = 8;
 /// Columns that parts begin with a multiple of: whole tiles of every vector length.
 const PANEL: usize = 48;
-/// Fewest columns for which copying the left operand pays, which lies in as many places of a cache as it has rows.
+/// Fewest columns for which copying rows of the left operand pays: where rows are a multiple of 4 KiB long, those of a tile
+/// want the same few places of the nearest cache.
 const COLUMNS_TO_PACK: usize = 96;
 /// Rows of the left operand that are copied together; they stay in the second cache.
 const BLOCK: usize = MAX_TOGETHER;
@@ -100,7 +101,7 @@ impl MatMul {
         // No vector is read beyond the end if columns are whole vectors.
         let in_place = !transpose_b && n.is_multiple_of(16) && (m < ROWS_TO_COPY || k * n <= SMALL);
         let copies = form == Form::Outer && !in_place;
-        // A panel of the deepest sums fills two thirds of the nearest cache, or all of the larger one beside AVX-512.
+        // As wide as a tile, so that a tile reads all of the lines that it touches: 256 steps of 24 columns are 24 KiB.
         let panel = if copies { (3 * isa.lanes()).max(24) } else { PANEL };
         let packs = form == Form::Outer && (transpose_a || copies && n >= COLUMNS_TO_PACK);
         let has_epilogue = matches!(out, Output::Epilogue(_));
