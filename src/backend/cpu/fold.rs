@@ -168,21 +168,38 @@ for_each_isa! {
 /// None of its own.
 #[inline(always)]
 unsafe fn rows_body<A: Arithmetic>(kind: Reducer, values: &[f32], width: usize, to: &mut [u32]) {
-    for (row, to) in values.chunks_exact(width).zip(to) {
-        *to = match kind {
-            Reducer::Sum => row_of(row, 0.0, |x| x, |a, b| a + b).to_bits(),
-            Reducer::Max => row_of(row, f32::NEG_INFINITY, |x| x, larger).to_bits(),
-            Reducer::SquaredDeviation => Moments::of(row).deviations.to_bits(),
-            Reducer::ArgMax => {
-                let mut best = (f32::NEG_INFINITY, 0);
-                for (at, value) in row.iter().enumerate() {
-                    if beats(best.0, *value) {
-                        best = (*value, at as u32);
-                    }
+    // Loops of a length that is known, where beginning one would take as long as the row.
+    match width {
+        2 => each_row(kind, values.as_chunks::<2>().0, to),
+        3 => each_row(kind, values.as_chunks::<3>().0, to),
+        4 => each_row(kind, values.as_chunks::<4>().0, to),
+        10 => each_row(kind, values.as_chunks::<10>().0, to),
+        _ => each_row(kind, values.chunks_exact(width), to),
+    }
+}
+
+#[inline(always)]
+fn each_row<R: AsRef<[f32]>>(kind: Reducer, rows: impl IntoIterator<Item = R>, to: &mut [u32]) {
+    match kind {
+        Reducer::Sum => map_rows(rows, to, |row| row_of(row, 0.0, |x| x, |a, b| a + b).to_bits()),
+        Reducer::Max => map_rows(rows, to, |row| row_of(row, f32::NEG_INFINITY, |x| x, larger).to_bits()),
+        Reducer::SquaredDeviation => map_rows(rows, to, |row| Moments::of(row).deviations.to_bits()),
+        Reducer::ArgMax => map_rows(rows, to, |row| {
+            let mut best = (f32::NEG_INFINITY, 0);
+            for (at, value) in row.iter().enumerate() {
+                if beats(best.0, *value) {
+                    best = (*value, at as u32);
                 }
-                best.1
             }
-        };
+            best.1
+        }),
+    }
+}
+
+#[inline(always)]
+fn map_rows<R: AsRef<[f32]>>(rows: impl IntoIterator<Item = R>, to: &mut [u32], result: impl Fn(&[f32]) -> u32) {
+    for (row, to) in rows.into_iter().zip(to) {
+        *to = result(row.as_ref());
     }
 }
 
@@ -233,11 +250,21 @@ unsafe fn add_body<A: Arithmetic>(
     places: &mut [u32],
     (at, width, is_first): (usize, usize, bool),
 ) {
-    if is_first {
-        sums.fill(identity(kind));
-        if kind == Reducer::ArgMax {
+    match kind {
+        // What sums begin with, too: −0 alone is 0.
+        Reducer::Sum if is_first => {
+            let (first, rest) = sums.split_at_mut(values.len().min(sums.len()));
+            first.iter_mut().zip(values).for_each(|(sum, value)| *sum = 0.0 + *value);
+            rest.fill(0.0);
+            return;
+        }
+        Reducer::ArgMax if is_first => {
+            sums.fill(identity(kind));
             places.iter_mut().enumerate().for_each(|(idx, place)| *place = (at + idx / width) as u32);
         }
+        Reducer::Sum => {}
+        Reducer::Max | Reducer::ArgMax | Reducer::SquaredDeviation if is_first => sums.fill(identity(kind)),
+        Reducer::Max | Reducer::ArgMax | Reducer::SquaredDeviation => {}
     }
     match kind {
         Reducer::Sum => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += *value),
@@ -257,27 +284,37 @@ unsafe fn add_body<A: Arithmetic>(
     }
 }
 
-/// Reduces rows of `to.len()` running results to one.
-pub fn halve(kind: Reducer, sums: &mut [f32], places: &mut [u32], to: &mut [u32]) {
+for_each_isa! {
+    /// Reduces rows of `to.len()` running results to one.
+    ///
+    /// # Safety
+    /// The processor has `isa`.
+    pub unsafe fn halve(kind: Reducer, sums: &mut [f32], places: &mut [u32], to: &mut [u32]) = halve_body
+}
+
+/// # Safety
+/// None of its own.
+#[inline(always)]
+unsafe fn halve_body<A: Arithmetic>(kind: Reducer, sums: &mut [f32], places: &mut [u32], to: &mut [u32]) {
     let width = to.len();
     let mut rows = sums.len() / width;
     while rows > 1 {
         let half = rows.div_ceil(2);
         let (low, high) = sums.split_at_mut(half * width);
         let (low_places, high_places) = places.split_at_mut(half * width);
-        for (idx, value) in high[..(rows - half) * width].iter().enumerate() {
-            match kind {
-                Reducer::Sum => low[idx] += *value,
-                Reducer::Max => low[idx] = larger(low[idx], *value),
-                Reducer::ArgMax => {
+        let high = &high[..(rows - half) * width];
+        match kind {
+            Reducer::Sum | Reducer::Max => combine(kind, low, high),
+            Reducer::ArgMax => {
+                for (idx, value) in high.iter().enumerate() {
                     let place = high_places[idx];
                     let ties = *value == low[idx] || value.is_nan() && low[idx].is_nan();
                     if beats(low[idx], *value) || ties && place < low_places[idx] {
                         (low[idx], low_places[idx]) = (*value, place);
                     }
                 }
-                Reducer::SquaredDeviation => unreachable!("{ALONG_MEMORY}"),
             }
+            Reducer::SquaredDeviation => unreachable!("{ALONG_MEMORY}"),
         }
         rows = half;
     }
@@ -287,6 +324,7 @@ pub fn halve(kind: Reducer, sums: &mut [f32], places: &mut [u32], to: &mut [u32]
 }
 
 /// Adds the results of a part of a sum to those of the parts before it.
+#[inline]
 pub fn combine(kind: Reducer, results: &mut [f32], partial: &[f32]) {
     match kind {
         Reducer::Sum => results.iter_mut().zip(partial).for_each(|(sum, value)| *sum += *value),

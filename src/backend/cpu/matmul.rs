@@ -63,11 +63,13 @@ pub struct MatMul {
     isa: Isa,
     transpose_a: bool,
     transpose_b: bool,
-    /// Where each step of the sums is in a row of `a`.
+    /// From one row of `a` to the next, where it lies.
+    a_row: usize,
+    /// Where each step of the sums is in a row of `a`, or of a strip.
     a_steps: Vec<usize>,
     /// Where the row of each step begins in `b`, or in a panel.
     b_steps: Vec<usize>,
-    /// Columns of a panel, whether or not it is copied.
+    /// Columns of a panel that is copied, or all.
     panel: usize,
     /// Whether rows of the left operand are copied to strips, `[strip, step, row]`.
     packs: bool,
@@ -101,19 +103,23 @@ impl MatMul {
         // No vector is read beyond the end if columns are whole vectors.
         let in_place = !transpose_b && n.is_multiple_of(16) && (m < ROWS_TO_COPY || k * n <= SMALL);
         let copies = form == Form::Outer && !in_place;
-        // As wide as a tile, so that a tile reads all of the lines that it touches: 256 steps of 24 columns are 24 KiB.
-        let panel = if copies { (3 * isa.lanes()).max(24) } else { PANEL };
-        let packs = form == Form::Outer && (transpose_a || copies && n >= COLUMNS_TO_PACK);
-        let has_epilogue = matches!(out, Output::Epilogue(_));
+        let panel = if copies { panel(n, isa.lanes()) } else { n };
+        let packs = form == Form::Outer && (transpose_a && m * k > SMALL || copies && n >= COLUMNS_TO_PACK);
+        let fewest = match &out {
+            Output::Epilogue(_) => RUN,
+            Output::Buffer(_) if copies => panel.max(PANEL),
+            Output::Buffer(_) => PANEL,
+        };
         let part = match turn {
-            Turn::Alone => cut([m, n, k], form, has_epilogue, PART_WORK),
-            Turn::Beside => cut([m, n, k], form, has_epilogue, PART_WORK_BESIDE),
+            Turn::Alone => cut([m, n, k], form, fewest, PART_WORK),
+            Turn::Beside => cut([m, n, k], form, fewest, PART_WORK_BESIDE),
             Turn::Rows(batch) => {
                 assert_eq!((m, transpose_a), (batch.rows, false), "the result has a row for each of the batch");
                 [batch.part, n]
             }
         };
         let steps = |count: usize, stride: usize| (0..count).map(|at| at * stride).collect();
+        let (a_row, a_step) = if transpose_a { (1, m) } else { (k, 1) };
         MatMul {
             form,
             rows: m,
@@ -123,7 +129,8 @@ impl MatMul {
             isa,
             transpose_a,
             transpose_b,
-            a_steps: steps(k, if packs { STRIP } else { 1 }),
+            a_row,
+            a_steps: steps(k, if packs { STRIP } else { a_step }),
             b_steps: steps(k, if copies { panel } else { n }),
             panel,
             packs,
@@ -175,8 +182,10 @@ impl MatMul {
             let (from, columns) = (self.b.slice(), column..column + columns);
             match width {
                 24 => copy_columns::<24>(from, self.columns, columns, to),
+                32 => copy_columns::<32>(from, self.columns, columns, to),
                 48 => copy_columns::<48>(from, self.columns, columns, to),
-                _ => unreachable!("panels have three vectors of 8 or 16, not {width} columns"),
+                64 => copy_columns::<64>(from, self.columns, columns, to),
+                _ => unreachable!("panels have three or four vectors of 8 or 16, not {width} columns"),
             }
         }
     }
@@ -280,7 +289,8 @@ impl MatMul {
                 self.copy_strips(rows.clone(), steps.clone(), strips);
                 (strips.cast_const(), 1, STRIP * steps.len(), &self.a_steps[..steps.len()])
             } else {
-                (self.a.floats().cast_const().add(rows.start * k), k, STRIP * k, &self.a_steps[steps.clone()])
+                let a = self.a.floats().cast_const().add(rows.start * self.a_row);
+                (a, self.a_row, STRIP * self.a_row, &self.a_steps[steps.clone()])
             };
             for column in (start..end).step_by(self.panel) {
                 let b = if self.copies() {
@@ -352,12 +362,19 @@ impl MatMul {
     }
 }
 
-/// Rows and columns of a part of about `work` multiplications.
-fn cut([m, n, k]: [usize; 3], form: Form, has_epilogue: bool, work: usize) -> [usize; 2] {
+/// Columns of a panel that is copied: as many as a tile has, so that a tile reads all of the lines that it touches (256
+/// steps of 24 columns are 24 KiB), or as two tiles of two vectors have.
+fn panel(columns: usize, lanes: usize) -> usize {
+    let lanes = lanes.max(8);
+    if (3 * lanes + 1..=4 * lanes).contains(&columns) { 4 * lanes } else { 3 * lanes }
+}
+
+/// Rows and columns of a part of about `work` multiplications; `fewest` columns pay where lanes are columns.
+fn cut([m, n, k]: [usize; 3], form: Form, fewest: usize, work: usize) -> [usize; 2] {
     let parts = (m * n * k / work).clamp(1, MAX_PARTS);
     let (unit, fewest) = match form {
         Form::Inner => (24, 24),
-        Form::Outer => (PANEL, if has_epilogue { RUN } else { PANEL }),
+        Form::Outer => (PANEL, fewest),
     };
     let rows_at_most = m.div_ceil(STRIP);
     let across = (n * k).div_ceil(NEAR).max(parts.div_ceil(rows_at_most)).min(parts).min(n.div_ceil(fewest));

@@ -107,10 +107,12 @@ for_each_isa! {
 /// As [`outer`].
 #[inline(always)]
 unsafe fn outer_body<A: Arithmetic>(product: &Outer<'_>) {
-    let width = VECTORS * A::Vector::LANES;
     let mut column = 0;
     while column < product.columns {
-        let columns = width.min(product.columns - column);
+        let left = product.columns - column;
+        // Four vectors are two and two: few sums beside each other wait for their own last ones.
+        let vectors = if left.div_ceil(A::Vector::LANES) == VECTORS + 1 { 2 } else { VECTORS };
+        let columns = left.min(vectors * A::Vector::LANES);
         let mut row = 0;
         while row < product.rows {
             let left = product.rows - row;
@@ -118,6 +120,10 @@ unsafe fn outer_body<A: Arithmetic>(product: &Outer<'_>) {
             unsafe {
                 row += match left {
                     8.. if A::Vector::ROWS >= 8 => outer_rows::<A::Vector, 8>(product, row, column, columns),
+                    8.. if columns <= A::Vector::LANES => {
+                        outer_tile::<A::Vector, 8, 1>(product, row, column, columns);
+                        8
+                    }
                     4.. => outer_rows::<A::Vector, 4>(product, row, column, columns),
                     2.. => outer_rows::<A::Vector, 2>(product, row, column, columns),
                     _ => outer_rows::<A::Vector, 1>(product, row, column, columns),
@@ -378,17 +384,18 @@ for_each_isa! {
 #[inline(always)]
 unsafe fn transpose_body<A: Arithmetic>(copy: Transpose) {
     let Transpose { rows, columns, from, from_row, to, to_row } = copy;
-    let (blocks, whole) = (rows / 8 * 8, columns / 8 * 8);
     // SAFETY: the caller's promise.
     unsafe {
-        for row in (0..blocks).step_by(8) {
-            for column in (0..whole).step_by(8) {
+        if rows < 8 || columns < 8 {
+            let one = |row: usize, column: usize| *to.add(column * to_row + row) = *from.add(row * from_row + column);
+            return (0..rows).for_each(|row| (0..columns).for_each(|column| one(row, column)));
+        }
+        // The last block of each direction has some of the one before again.
+        for row in (0..rows).step_by(8).map(|row| row.min(rows - 8)) {
+            for column in (0..columns).step_by(8).map(|column| column.min(columns - 8)) {
                 let (from, to) = (from.add(row * from_row + column), to.add(column * to_row + row));
                 A::Vector::transpose(from, from_row, to, to_row);
             }
         }
-        let one = |row: usize, column: usize| *to.add(column * to_row + row) = *from.add(row * from_row + column);
-        (0..blocks).for_each(|row| (whole..columns).for_each(|column| one(row, column)));
-        (blocks..rows).for_each(|row| (0..columns).for_each(|column| one(row, column)));
     }
 }

@@ -10,6 +10,8 @@ use crate::plan::{Access, Body, BufferRef, Instr, Place, Reg, Store};
 pub const MAX_RANK: usize = 10;
 /// An inner axis this long is run row by row, so that every load is a straight run.
 const ROW: usize = 256;
+/// Rows so short that a table of their elements' places is faster.
+const TABLE_ROW: usize = 16;
 /// Bytes of the first-level cache that the tiles of a program may take.
 const TILE_BYTES: usize = 24 * 1024;
 
@@ -80,6 +82,8 @@ pub struct Source {
     pub indirect: Vec<(usize, usize, usize)>,
     /// Whether a register that takes part differs along the inner axis.
     pub scattered: bool,
+    /// The number of its table, if it is read by one.
+    pub table: Option<usize>,
 }
 
 impl Source {
@@ -130,10 +134,16 @@ pub struct Program {
     pub sinks: Vec<Sink>,
     /// Register of each reduced value, by the order given.
     pub reduced: Vec<usize>,
+    /// Of spaces with short rows: strides, and where elements lie by these, from the beginning of a row on.
+    pub tables: Vec<([usize; 2], Vec<u32>)>,
     /// How many registers there are.
     pub n_regs: usize,
     /// The tile of each register that has one.
-    pub tile_of: Vec<Option<usize>>,
+    tile_of: Vec<Option<usize>>,
+    /// Where each register's value lies in scratch memory, unless it is elsewhere.
+    pub places: Vec<u32>,
+    /// Numbers known beforehand: where they lie, and their bits.
+    pub literals: Vec<(usize, u32)>,
     /// How many tiles there are.
     pub n_tiles: usize,
     /// About how long an element takes, in tenths of a nanosecond.
@@ -206,6 +216,7 @@ impl Program {
                         strides: axes.strides(&load.access),
                         scattered: load.access.indirect.iter().any(|(reg, _)| varies(*reg)),
                         indirect,
+                        table: None,
                     });
                     Op::Load { to: reg, source: program.sources.len() - 1 }
                 }
@@ -263,6 +274,8 @@ impl Program {
         is_tile.resize(program.n_regs, true);
         native::fuse(&mut program, &is_tile, isa);
         program.place_tiles();
+        program.place_registers();
+        program.make_tables();
         program
     }
 
@@ -327,9 +340,7 @@ impl Program {
             let Some(at) = self.varying.iter().position(|op| target(op) == sink.reg) else {
                 continue;
             };
-            if matches!(self.varying[at], Op::Load { .. } | Op::Alias { .. } | Op::Product { .. })
-                || direct[sink.reg].is_some()
-            {
+            if matches!(self.varying[at], Op::Alias { .. } | Op::Product { .. }) || direct[sink.reg].is_some() {
                 continue;
             }
             let safe = self.varying.iter().enumerate().all(|(load_at, op)| match op {
@@ -356,6 +367,62 @@ impl Program {
             varying.push(op);
         }
         self.varying = varying;
+    }
+
+    /// Gives each register its place, and literals theirs, which then need no op.
+    fn place_registers(&mut self) {
+        let place = |reg: usize| match self.tile_of.get(reg).copied().flatten() {
+            Some(tile) => self.tiles_at() + tile * self.tile,
+            None => self.numbers_at() + reg,
+        };
+        self.places =
+            (0..self.n_regs).map(|reg| u32::try_from(place(reg)).expect("a thread's tiles are few")).collect();
+        let mut literals = Vec::new();
+        let places = &self.places;
+        self.constant.retain(|op| match op {
+            Op::Constant { to, bits } => {
+                literals.push((places[*to] as usize, *bits));
+                false
+            }
+            _ => true,
+        });
+        self.literals = literals;
+    }
+
+    /// Makes the tables by which a space with short rows is read: beginning a run for each row would take longer than the
+    /// row.
+    fn make_tables(&mut self) {
+        let [rows, inner] = self.dims[..] else { return };
+        if self.by_rows || inner > TABLE_ROW {
+            return;
+        }
+        let len = (rows * inner).min(self.tile) + inner - 1;
+        let mut tables = std::mem::take(&mut self.tables);
+        let mut number = |strides: [usize; 2]| {
+            tables.iter().position(|(own, _)| *own == strides).unwrap_or_else(|| {
+                let place = |at: usize| u32::try_from(at / inner * strides[0] + at % inner * strides[1]);
+                // Tiles are few thousand elements long.
+                let table = (0..len).map(|at| place(at).expect("a tile of short rows is near its beginning")).collect();
+                tables.push((strides, table));
+                tables.len() - 1
+            })
+        };
+        for op in &self.varying {
+            match op {
+                Op::Load { source, .. } => {
+                    let source = &mut self.sources[*source];
+                    // Else what rows read is a run, as far as the end of the buffer too.
+                    if source.indirect.is_empty() || source.scattered || source.strides[1] == 0 {
+                        source.table = Some(number([source.strides[0], source.strides[1]]));
+                    }
+                }
+                Op::Position { axis: Some(axis), .. } => {
+                    number([usize::from(*axis == 0), usize::from(*axis == 1)]);
+                }
+                _ => {}
+            }
+        }
+        self.tables = tables;
     }
 
     /// For each register, the last of the varying ops that reads it; `usize::MAX` if it is needed at the end.

@@ -277,7 +277,7 @@ impl Reduce {
             for (idx, target) in self.targets.iter().enumerate() {
                 let (sums, places) = tiles(idx);
                 let results = std::slice::from_raw_parts_mut(last, width);
-                fold::halve(target.kind, sums, places, results);
+                fold::halve(self.isa, target.kind, sums, places, results);
                 self.put(target, part, outer * self.inner + first, results);
             }
         }

@@ -2,7 +2,7 @@
 //! remainders of the stride.
 
 use super::isa::{Arithmetic, Isa, for_each_isa};
-use super::vector::Vector;
+use super::vector::{Vector, copy_row};
 use crate::ir::ConvGeometry;
 
 /// A layout of images.
@@ -148,27 +148,6 @@ unsafe fn space_out_body<A: Arithmetic>(from: &[f32], width: usize, to: &mut [f3
                 None => 0,
             };
             zero_row::<A::Vector>(&mut to[copied..]);
-        }
-    }
-}
-
-/// Copies a row. Rows are short: calling a copy for memory of any size would take longer than the copy.
-///
-/// # Safety
-/// The processor has the instructions.
-#[inline(always)]
-unsafe fn copy_row<V: Vector>(from: &[f32], to: &mut [f32]) {
-    let len = to.len();
-    let from = &from[..len];
-    let mut at = 0;
-    // SAFETY: all is inside both slices.
-    unsafe {
-        while at + V::LANES <= len {
-            V::load(from.as_ptr().add(at)).store(to.as_mut_ptr().add(at));
-            at += V::LANES;
-        }
-        if at < len {
-            V::load_some(from.as_ptr().add(at), len - at).store_some(to.as_mut_ptr().add(at), 0, len - at);
         }
     }
 }

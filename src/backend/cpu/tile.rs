@@ -4,10 +4,11 @@ use std::cell::Cell;
 
 use super::isa::{Arithmetic, Isa, for_each_isa};
 use super::math;
+use super::memory::Region;
 use super::native::has_reciprocal;
 use super::philox;
 use super::program::{Form, MAX_RANK, Op, Position, Program, Sink, Source};
-use super::vector::prefetch;
+use super::vector::{Vector, copy_row, prefetch};
 use crate::ir::{Binary, DType, random};
 
 /// A thread's registers for one program: where each one's value lies now.
@@ -28,16 +29,16 @@ impl<'a> Frame<'a> {
     /// lives, and the buffers of the program may be used as its kernel says.
     pub unsafe fn new(program: &'a Program, isa: Isa, scratch: *mut u32) -> Frame<'a> {
         let frame = Frame { program, isa, pointers: scratch.cast(), product: Cell::new(std::ptr::null()) };
-        for reg in 0..program.n_regs {
-            let place = match program.tile_of[reg] {
-                Some(tile) => program.tiles_at() + tile * program.tile,
-                None => program.numbers_at() + reg,
-            };
-            // SAFETY: all are inside `scratch_words`.
-            unsafe { *frame.pointers.add(reg) = scratch.add(place) };
+        // SAFETY: all are inside `scratch_words`; the rest is the caller's promise.
+        unsafe {
+            for (reg, place) in program.places.iter().enumerate() {
+                *frame.pointers.add(reg) = scratch.add(*place as usize);
+            }
+            for (place, bits) in &program.literals {
+                *scratch.add(*place) = *bits;
+            }
+            run_ops(isa, &program.constant, &frame, &[0; MAX_RANK], 1);
         }
-        // SAFETY: the caller's promise.
-        unsafe { run_ops(isa, &program.constant, &frame, &[0; MAX_RANK], 1) };
         frame
     }
 
@@ -106,6 +107,10 @@ impl<'a> Frame<'a> {
 /// The position with this number in row-major order.
 fn decode(dims: &[usize], mut number: usize) -> Position {
     let mut position = [0; MAX_RANK];
+    if number == 0 {
+        // Divisions take long.
+        return position;
+    }
     for (axis, dim) in dims.iter().enumerate().skip(1).rev() {
         position[axis] = number % dim;
         number /= dim;
@@ -185,7 +190,9 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
         let word = |reg: usize| *frame.at(reg);
         for op in ops {
             match op {
-                Op::Load { to, source } => load(&frame.program.sources[*source], frame, words_mut(*to), position),
+                Op::Load { to, source } => {
+                    load::<A::Vector>(&frame.program.sources[*source], frame, words_mut(*to), position);
+                }
                 Op::Alias { to, source } => {
                     let source = &frame.program.sources[*source];
                     let index = indirect(source, frame, 0, source.offset + dot(&source.strides, position), len, 1);
@@ -198,7 +205,7 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
                 Op::Constant { to, bits } => words_mut(*to).fill(*bits),
                 Op::Position { to, axis: None, offset } => words_mut(*to).fill(*offset),
                 Op::Position { to, axis: Some(axis), offset } => {
-                    count(&frame.program.dims, *axis, *offset, words_mut(*to), position);
+                    count(frame.program, *axis, *offset, words_mut(*to), position);
                 }
                 Op::Unary { to, function, x } => math::unary::<A>(*function, floats_mut(*to), floats(*x)),
                 Op::Float { to, function, form, a, b } => {
@@ -360,8 +367,16 @@ fn select<X: Copy, Y: Copy>(
 
 /// Fills a tile with positions along an axis.
 #[inline(always)]
-fn count(dims: &[usize], axis: usize, offset: u32, to: &mut [u32], position: &Position) {
-    let len = to.len();
+fn count(program: &Program, axis: usize, offset: u32, to: &mut [u32], position: &Position) {
+    let (len, dims) = (to.len(), &program.dims);
+    if !program.tables.is_empty() {
+        let strides = [usize::from(axis == 0), usize::from(axis == 1)];
+        if let Some((_, table)) = program.tables.iter().find(|(own, _)| *own == strides) {
+            let first = offset.wrapping_add((place_along(position, 0) * strides[0]) as u32);
+            let table = &table[place_along(position, 1)..][..len];
+            return to.iter_mut().zip(table).for_each(|(to, at)| *to = first.wrapping_add(*at));
+        }
+    }
     for_runs(dims, &[0; MAX_RANK][..dims.len()], position, len, |done, run, position, _| {
         let first = (position[axis] as u32).wrapping_add(offset);
         let to = &mut to[done..done + run];
@@ -398,12 +413,62 @@ const SHORT_ROW: usize = 32;
 /// Words of a line of the caches.
 const LINE: usize = 16;
 
+/// Copies elements whose places are in a table.
+///
+/// # Safety
+/// As [`run_ops`].
+#[inline(always)]
+unsafe fn load_by_table(source: &Source, table: &[u32], frame: &Frame<'_>, to: &mut [u32], position: &Position) {
+    let table = &table[place_along(position, 1)..];
+    let base = source.offset + place_along(position, 0) * source.strides[0];
+    let last = source.region.len - 1;
+    // SAFETY: as `load`; registers have a value for each element of the tile, or one if their step is 0.
+    unsafe {
+        match &source.indirect[..] {
+            [] => gather(&source.region, table, to, |_, at| base + at),
+            [(reg, stride, step)] => {
+                let own = frame.at(*reg).cast_const();
+                let index = |element: usize| *own.add(element * step) as usize * stride;
+                gather(&source.region, table, to, |element, at| (base + at).wrapping_add(index(element)).min(last));
+            }
+            indirect => gather(&source.region, table, to, |element, at| {
+                let own =
+                    |(reg, stride, step): &(usize, usize, usize)| *frame.at(*reg).add(element * step) as usize * stride;
+                indirect.iter().fold(base + at, |index, it| index.wrapping_add(own(it))).min(last)
+            }),
+        }
+    }
+}
+
+/// Copies the elements that `index` finds by their number and what is in the table.
+///
+/// # Safety
+/// They are inside the region, which no one writes to.
+#[inline(always)]
+unsafe fn gather(region: &Region, table: &[u32], to: &mut [u32], index: impl Fn(usize, usize) -> usize) {
+    let table = &table[..to.len()];
+    // SAFETY: the caller's promise.
+    unsafe {
+        if region.dtype == DType::U8 {
+            let from = region.start().cast_const();
+            for (element, (to, at)) in to.iter_mut().zip(table).enumerate() {
+                *to = f32::from(*from.add(index(element, *at as usize))).to_bits();
+            }
+        } else {
+            let from = region.words().cast_const();
+            for (element, (to, at)) in to.iter_mut().zip(table).enumerate() {
+                *to = *from.add(index(element, *at as usize));
+            }
+        }
+    }
+}
+
 /// Copies whole rows of a program with two axes, from row `first` on.
 ///
 /// # Safety
 /// As [`run_ops`].
 #[inline(always)]
-unsafe fn load_short_rows(source: &Source, frame: &Frame<'_>, to: &mut [u32], first: usize, inner: usize) {
+unsafe fn load_short_rows<V: Vector>(source: &Source, frame: &Frame<'_>, to: &mut [u32], first: usize, inner: usize) {
     let [along, stride] = [source.strides[0], source.strides[1]];
     if !source.indirect.is_empty() && source.region.dtype != DType::U8 && stride == 1 {
         // Rows in an order of their own, as shuffled samples are, are not foreseen by the processor: all are asked for
@@ -429,7 +494,12 @@ unsafe fn load_short_rows(source: &Source, frame: &Frame<'_>, to: &mut [u32], fi
                 to.iter_mut().enumerate().for_each(|(at, to)| *to = f32::from(*from.add(at * stride)).to_bits());
             } else {
                 let from = source.region.words().cast_const().add(index);
-                to.iter_mut().enumerate().for_each(|(at, to)| *to = *from.add(at * stride));
+                if stride == 1 {
+                    let from = std::slice::from_raw_parts(from, inner);
+                    copy_row::<V>(bytemuck::cast_slice(from), bytemuck::cast_slice_mut(to));
+                } else {
+                    to.iter_mut().enumerate().for_each(|(at, to)| *to = *from.add(at * stride));
+                }
             }
         }
     }
@@ -440,9 +510,18 @@ unsafe fn load_short_rows(source: &Source, frame: &Frame<'_>, to: &mut [u32], fi
 /// # Safety
 /// As [`run_ops`].
 #[inline(always)]
-unsafe fn load(source: &Source, frame: &Frame<'_>, to: &mut [u32], position: &Position) {
+unsafe fn load<V: Vector>(source: &Source, frame: &Frame<'_>, to: &mut [u32], position: &Position) {
     let dims = &frame.program.dims;
     let len = to.len();
+    if let Some(table) = source.table {
+        // SAFETY: the caller's promise.
+        return unsafe { load_by_table(source, &frame.program.tables[table].1, frame, to, position) };
+    }
+    if len == 1 && source.indirect.is_empty() && source.region.dtype != DType::U8 {
+        let place = source.offset + dot(&source.strides, position);
+        // SAFETY: the place is inside the buffer, as below.
+        return to[0] = unsafe { *source.region.words().add(place) };
+    }
     let stride = source.strides[dims.len() - 1];
     if let [_, inner] = dims[..]
         && inner <= SHORT_ROW
@@ -451,7 +530,7 @@ unsafe fn load(source: &Source, frame: &Frame<'_>, to: &mut [u32], position: &Po
         && len.is_multiple_of(inner)
     {
         // SAFETY: the caller's promise.
-        return unsafe { load_short_rows(source, frame, to, place_along(position, 0), inner) };
+        return unsafe { load_short_rows::<V>(source, frame, to, place_along(position, 0), inner) };
     }
     for_runs(dims, &source.strides, position, len, |done, run, _, base| {
         let to = &mut to[done..done + run];

@@ -114,6 +114,33 @@ unsafe fn add_inner_sums<V: Vector, const ROWS: usize, const N: usize>(
     }
 }
 
+/// Copies a row. Rows are short: calling a copy for memory of any size would take longer than the copy.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+pub unsafe fn copy_row<V: Vector>(from: &[f32], to: &mut [f32]) {
+    let len = to.len();
+    let from = &from[..len];
+    let mut at = 0;
+    // SAFETY: all is inside both slices.
+    unsafe {
+        while at + V::LANES <= len {
+            V::load(from.as_ptr().add(at)).store(to.as_mut_ptr().add(at));
+            at += V::LANES;
+        }
+        if at == len {
+            return;
+        }
+        if len >= V::LANES {
+            // Some of these again.
+            at = len - V::LANES;
+            return V::load(from.as_ptr().add(at)).store(to.as_mut_ptr().add(at));
+        }
+        V::load_some(from.as_ptr(), len).store_some(to.as_mut_ptr(), 0, len);
+    }
+}
+
 /// Asks for a line of memory that will be read, where the processor can be asked; any address will do.
 #[inline(always)]
 pub fn prefetch(from: *const u32) {

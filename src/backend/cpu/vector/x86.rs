@@ -147,6 +147,31 @@ impl Vector for __m512 {
 /// The mask of the first `n` lanes of eight, from `8 - n` on.
 static FIRST_LANES: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// Copies up to eight floats: a mask would take as long as all eight by themselves, and so would a call.
+///
+/// # Safety
+/// They are inside their allocations.
+#[inline(always)]
+unsafe fn copy_lanes(mut from: *const f32, mut to: *mut f32, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if len & 8 != 0 {
+            return to.cast::<[f32; 8]>().write_unaligned(from.cast::<[f32; 8]>().read_unaligned());
+        }
+        if len & 4 != 0 {
+            to.cast::<[f32; 4]>().write_unaligned(from.cast::<[f32; 4]>().read_unaligned());
+            (from, to) = (from.add(4), to.add(4));
+        }
+        if len & 2 != 0 {
+            to.cast::<[f32; 2]>().write_unaligned(from.cast::<[f32; 2]>().read_unaligned());
+            (from, to) = (from.add(2), to.add(2));
+        }
+        if len & 1 != 0 {
+            *to = *from;
+        }
+    }
+}
+
 impl Vector for __m256 {
     const LANES: usize = 8;
     const ROWS: usize = 4;
@@ -190,7 +215,7 @@ impl Vector for __m256 {
         // SAFETY: as above.
         unsafe {
             _mm256_storeu_ps(lanes.as_mut_ptr(), self);
-            std::ptr::copy_nonoverlapping(lanes.as_ptr().add(first), to, len);
+            copy_lanes(lanes.as_ptr().add(first), to, len);
         }
     }
 
