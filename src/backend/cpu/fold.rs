@@ -168,7 +168,8 @@ for_each_isa! {
 /// None of its own.
 #[inline(always)]
 unsafe fn rows_body<A: Arithmetic>(kind: Reducer, values: &[f32], width: usize, to: &mut [u32]) {
-    // Loops of a length that is known, where beginning one would take as long as the row.
+    // Loops of a length that is known, where beginning one would take as long as the row: for the numbers of classes that
+    // there often are.
     match width {
         2 => each_row(kind, values.as_chunks::<2>().0, to),
         3 => each_row(kind, values.as_chunks::<3>().0, to),

@@ -397,15 +397,16 @@ impl Program {
             return;
         }
         let len = (rows * inner).min(self.tile) + inner - 1;
+        let place = |[row, column]: [usize; 2], at: usize| at / inner * row + at % inner * column;
         let mut tables = std::mem::take(&mut self.tables);
         let mut number = |strides: [usize; 2]| {
-            tables.iter().position(|(own, _)| *own == strides).unwrap_or_else(|| {
-                let place = |at: usize| u32::try_from(at / inner * strides[0] + at % inner * strides[1]);
-                // Tiles are few thousand elements long.
-                let table = (0..len).map(|at| place(at).expect("a tile of short rows is near its beginning")).collect();
-                tables.push((strides, table));
-                tables.len() - 1
-            })
+            if let Some(found) = tables.iter().position(|(own, _)| *own == strides) {
+                return Some(found);
+            }
+            // None for samples so long that a tile of them would need longer numbers.
+            let table = (0..len).map(|at| u32::try_from(place(strides, at)).ok()).collect::<Option<_>>()?;
+            tables.push((strides, table));
+            Some(tables.len() - 1)
         };
         for op in &self.varying {
             match op {
@@ -413,7 +414,7 @@ impl Program {
                     let source = &mut self.sources[*source];
                     // Else what rows read is a run, as far as the end of the buffer too.
                     if source.indirect.is_empty() || source.scattered || source.strides[1] == 0 {
-                        source.table = Some(number([source.strides[0], source.strides[1]]));
+                        source.table = number([source.strides[0], source.strides[1]]);
                     }
                 }
                 Op::Position { axis: Some(axis), .. } => {

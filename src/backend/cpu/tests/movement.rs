@@ -209,6 +209,57 @@ fn pixels_are_gathered_and_never_from_outside() {
     }
 }
 
+/// As the loss of a classifier does: by the class, by the label, by both, and by where the element is.
+#[test]
+fn short_rows_are_read_by_positions_and_numbers() {
+    let mut random = Sequence::new(7, 0, 0);
+    // Tiles end in the middle of rows; beyond 16 there are no tables.
+    for (rows, classes) in [(900, 1), (900, 2), (1_000, 3), (700, 10), (300, 16), (200, 17)] {
+        let labels: Vec<u32> = (0..rows).map(|_| below(&mut random, classes) as u32).collect();
+        let (weights, costs) = (numbers(&mut random, classes), numbers(&mut random, classes * classes));
+        let bytes: Vec<u8> = (0..rows * classes).map(|_| below(&mut random, 256) as u8).collect();
+        let mut case = Case::default();
+        let inputs = [
+            case.words(&labels),
+            case.floats(&weights),
+            case.floats(&costs),
+            case.bytes(&[classes, rows], bytes.clone()),
+        ];
+        let by = |input, indirect: &[(Reg, usize)]| {
+            Instr::Load(Load { input, access: Access { offset: 0, strides: vec![0, 0], indirect: indirect.to_vec() } })
+        };
+        let add = |a, b| Instr::Binary(Binary::Add, a, b);
+        let instrs = vec![
+            load(0, &[1, 0]),
+            Instr::Position { axis: 1, offset: 0 },
+            Instr::Position { axis: 0, offset: 3 },
+            Instr::ToFloat(2),
+            by(1, &[(0, 1)]),
+            by(1, &[(1, 1)]),
+            by(2, &[(0, classes), (1, 1)]),
+            load(3, &[1, rows]),
+            Instr::Binary(Binary::Equal, 0, 1),
+            add(3, 4),
+            add(9, 5),
+            add(10, 6),
+            add(11, 7),
+            add(12, 8),
+        ];
+        let out = case.result(rows * classes, DType::F32);
+        let stores = vec![Store { reg: 13, output: out, access: access(&[classes, 1]) }];
+        let shape = vec![rows, classes];
+        case.kernel(KernelKind::Pointwise { shape, inputs: inputs.to_vec(), body: Body { instrs }, stores });
+        let expected = (0..rows * classes).map(|at| {
+            let (row, class) = (at / classes, at % classes);
+            let label = labels[row] as usize;
+            let found = [weights[label], weights[class], costs[label * classes + class]].map(f64::from);
+            let equal = if label == class { 1.0 } else { 0.0 };
+            (row + 3) as f64 + found.iter().sum::<f64>() + f64::from(bytes[class * rows + row]) + equal
+        });
+        case.check_floats(out, &expected.collect::<Vec<f64>>(), 1e-6);
+    }
+}
+
 #[test]
 fn states_are_updated_in_place() {
     // Momentum: m ← 0.9 m + g, w ← w - r m, old w and g kept, m exchanged with another.

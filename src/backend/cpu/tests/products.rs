@@ -21,6 +21,13 @@ fn matrices_are_multiplied() {
         [17, 19, 1],
         // Both operands are copied, several blocks of rows and pieces of sums, columns that are no whole vectors.
         [131, 205, 530],
+        // Four vectors of columns, and one; a left operand that lies in the nearest cache.
+        [64, 30, 32],
+        [40, 62, 9],
+        [23, 31, 70],
+        [2, 64, 32],
+        [65, 4, 20],
+        [12, 7, 9],
     ];
     for [m, n, k] in sizes {
         let (a, b) = (numbers(&mut random, m * k), numbers(&mut random, k * n));
