@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::epilogue::Output;
-use super::isa::Isa;
+use super::isa::{Isa, second_cache};
 use super::memory::{Region, Words};
 use super::product::{Inner, Outer, STRIP, Transpose, inner, outer, transpose};
 use super::tile::Frame;
@@ -20,8 +20,8 @@ const PANEL: usize = 48;
 /// Fewest columns for which copying rows of the left operand pays: where rows are a multiple of 4 KiB long, those of a tile
 /// want the same few places of the nearest cache.
 const COLUMNS_TO_PACK: usize = 96;
-/// Rows of the left operand that are copied together; they stay in the second cache.
-const BLOCK: usize = MAX_TOGETHER;
+/// Most rows of the left operand that are copied together.
+const BLOCK: usize = 256;
 /// Fewest columns of a part with an epilogue: shorter runs cost more to begin than to compute.
 const RUN: usize = 240;
 /// Rows from which on copying the right operand pays, as it is paid back once by each eight.
@@ -75,6 +75,8 @@ pub struct MatMul {
     packs: bool,
     /// Steps of the sums at once.
     depth: usize,
+    /// Rows that are copied together: as many as half of the second cache holds.
+    block: usize,
     /// Where each column begins in `b`; only for [`Form::Inner`].
     b_columns: Vec<usize>,
     /// The right operand in panels of columns, `[panel, step, column]`; empty if it is read where it lies.
@@ -118,6 +120,8 @@ impl MatMul {
                 [batch.part, n]
             }
         };
+        let depth = k.div_ceil(k.div_ceil(DEPTH).max(1));
+        let block = second_cache() / 2 / (4 * depth.max(1));
         let steps = |count: usize, stride: usize| (0..count).map(|at| at * stride).collect();
         let (a_row, a_step) = if transpose_a { (1, m) } else { (k, 1) };
         MatMul {
@@ -134,7 +138,8 @@ impl MatMul {
             b_steps: steps(k, if copies { panel } else { n }),
             panel,
             packs,
-            depth: k.div_ceil(k.div_ceil(DEPTH).max(1)),
+            depth,
+            block: (block / STRIP * STRIP).clamp(MAX_TOGETHER, BLOCK),
             b_columns: steps(if form == Form::Inner { n } else { 0 }, k),
             panels: Words::zeroed(if copies { n.div_ceil(panel) * panel * k } else { 0 }),
             part,
@@ -254,7 +259,7 @@ impl MatMul {
                 }
             }
             Form::Outer => {
-                let block = if self.packs { BLOCK } else { rows.len() };
+                let block = if self.packs { self.block } else { rows.len() };
                 for step in (0..k).step_by(self.depth) {
                     let steps = step..(step + self.depth).min(k);
                     for row in rows.clone().step_by(block) {
@@ -411,7 +416,7 @@ impl Job for MatMul {
     }
 
     fn scratch_words(&self) -> usize {
-        let strips = if self.packs { BLOCK * self.depth } else { 0 };
+        let strips = if self.packs { self.block * self.depth } else { 0 };
         self.out.scratch_words() + self.results_words() + strips
     }
 
