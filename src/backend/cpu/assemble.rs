@@ -121,7 +121,6 @@ pub fn is_simple(op: &Op) -> bool {
         Op::Load { .. }
         | Op::Alias { .. }
         | Op::Direct { .. }
-        | Op::Constant { .. }
         | Op::Position { .. }
         | Op::ToWord { .. }
         | Op::Random { .. }

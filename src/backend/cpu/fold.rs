@@ -251,21 +251,17 @@ unsafe fn add_body<A: Arithmetic>(
     places: &mut [u32],
     (at, width, is_first): (usize, usize, bool),
 ) {
-    match kind {
-        // What sums begin with, too: −0 alone is 0.
-        Reducer::Sum if is_first => {
+    if is_first {
+        if kind == Reducer::Sum {
+            // In one pass, with the 0 that sums begin with: −0 alone gives 0.
             let (first, rest) = sums.split_at_mut(values.len().min(sums.len()));
             first.iter_mut().zip(values).for_each(|(sum, value)| *sum = 0.0 + *value);
-            rest.fill(0.0);
-            return;
+            return rest.fill(0.0);
         }
-        Reducer::ArgMax if is_first => {
-            sums.fill(identity(kind));
+        sums.fill(identity(kind));
+        if kind == Reducer::ArgMax {
             places.iter_mut().enumerate().for_each(|(idx, place)| *place = (at + idx / width) as u32);
         }
-        Reducer::Sum => {}
-        Reducer::Max | Reducer::ArgMax | Reducer::SquaredDeviation if is_first => sums.fill(identity(kind)),
-        Reducer::Max | Reducer::ArgMax | Reducer::SquaredDeviation => {}
     }
     match kind {
         Reducer::Sum => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += *value),

@@ -109,6 +109,7 @@ impl MatMul {
         let packs = form == Form::Outer && (transpose_a && m * k > SMALL || copies && n >= COLUMNS_TO_PACK);
         let fewest = match &out {
             Output::Epilogue(_) => RUN,
+            // Parts begin with whole panels.
             Output::Buffer(_) if copies => panel.max(PANEL),
             Output::Buffer(_) => PANEL,
         };

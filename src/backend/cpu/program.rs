@@ -40,8 +40,6 @@ pub enum Op {
     Alias { to: usize, source: usize },
     /// Points the register at the place where its value will be stored.
     Direct { to: usize, sink: usize },
-    /// The bits of a number.
-    Constant { to: usize, bits: u32 },
     /// The position along an axis.
     Position { to: usize, axis: Option<usize>, offset: u32 },
     /// `f(x)`
@@ -142,7 +140,7 @@ pub struct Program {
     tile_of: Vec<Option<usize>>,
     /// Where each register's value lies in scratch memory, unless it is elsewhere.
     pub places: Vec<u32>,
-    /// Numbers known beforehand: where they lie, and their bits.
+    /// Registers of numbers known beforehand, and their bits.
     pub literals: Vec<(usize, u32)>,
     /// How many tiles there are.
     pub n_tiles: usize,
@@ -220,8 +218,14 @@ impl Program {
                     });
                     Op::Load { to: reg, source: program.sources.len() - 1 }
                 }
-                Instr::Float(value) => Op::Constant { to: reg, bits: value.to_bits() },
-                Instr::Word(value) => Op::Constant { to: reg, bits: *value },
+                Instr::Float(value) => {
+                    program.literals.push((reg, value.to_bits()));
+                    continue;
+                }
+                Instr::Word(value) => {
+                    program.literals.push((reg, *value));
+                    continue;
+                }
                 Instr::Position { axis, offset } => {
                     Op::Position { to: reg, axis: axes.place_of[*axis], offset: *offset }
                 }
@@ -369,7 +373,7 @@ impl Program {
         self.varying = varying;
     }
 
-    /// Gives each register its place, and literals theirs, which then need no op.
+    /// Gives each register its place.
     fn place_registers(&mut self) {
         let place = |reg: usize| match self.tile_of.get(reg).copied().flatten() {
             Some(tile) => self.tiles_at() + tile * self.tile,
@@ -377,16 +381,6 @@ impl Program {
         };
         self.places =
             (0..self.n_regs).map(|reg| u32::try_from(place(reg)).expect("a thread's tiles are few")).collect();
-        let mut literals = Vec::new();
-        let places = &self.places;
-        self.constant.retain(|op| match op {
-            Op::Constant { to, bits } => {
-                literals.push((places[*to] as usize, *bits));
-                false
-            }
-            _ => true,
-        });
-        self.literals = literals;
     }
 
     /// Makes the tables by which a space with short rows is read: beginning a run for each row would take longer than the
@@ -630,7 +624,6 @@ fn targets(op: &Op) -> &[usize] {
         Op::Load { to, .. }
         | Op::Alias { to, .. }
         | Op::Direct { to, .. }
-        | Op::Constant { to, .. }
         | Op::Position { to, .. }
         | Op::Unary { to, .. }
         | Op::Float { to, .. }
@@ -663,7 +656,7 @@ pub fn for_operands(op: &Op, sources: &[Source], mut visit: impl FnMut(usize)) {
         Op::Load { source, .. } | Op::Alias { source, .. } => {
             sources[*source].indirect.iter().for_each(|(reg, ..)| visit(*reg));
         }
-        Op::Direct { .. } | Op::Constant { .. } | Op::Position { .. } | Op::Product { .. } => {}
+        Op::Direct { .. } | Op::Position { .. } | Op::Product { .. } => {}
         Op::Unary { x, .. } | Op::ToWord { x, .. } | Op::ToFloat { x, .. } => visit(*x),
         Op::RoundToHalf { x, .. } | Op::Splat { x, .. } => visit(*x),
         Op::Float { a, b, .. } | Op::Whole { a, b, .. } => [*a, *b].into_iter().for_each(visit),

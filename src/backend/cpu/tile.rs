@@ -34,8 +34,8 @@ impl<'a> Frame<'a> {
             for (reg, place) in program.places.iter().enumerate() {
                 *frame.pointers.add(reg) = scratch.add(*place as usize);
             }
-            for (place, bits) in &program.literals {
-                *scratch.add(*place) = *bits;
+            for (reg, bits) in &program.literals {
+                *frame.at(*reg) = *bits;
             }
             run_ops(isa, &program.constant, &frame, &[0; MAX_RANK], 1);
         }
@@ -202,7 +202,6 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
                     let sink = &frame.program.sinks[*sink];
                     frame.set(*to, sink.region.words().add(sink.offset + dot(&sink.strides, position)));
                 }
-                Op::Constant { to, bits } => words_mut(*to).fill(*bits),
                 Op::Position { to, axis: None, offset } => words_mut(*to).fill(*offset),
                 Op::Position { to, axis: Some(axis), offset } => {
                     count(frame.program, *axis, *offset, words_mut(*to), position);
