@@ -9,7 +9,7 @@ use super::depthwise::{Depthwise, DepthwiseKind};
 use super::epilogue::{Late, Output};
 use super::isa::Isa;
 use super::memory::{Region, Words, Workspace};
-use super::product::{Fragments, Outer, STRIP, outer};
+use super::product::{Fragments, Outer, STRIP, Steps, outer};
 use super::spread::{Spread, copy_to_every_second};
 use super::winograd;
 use super::{Batch, Job};
@@ -360,9 +360,8 @@ impl Conv {
                     a: filters.add(bound.a_start),
                     a_row: 1,
                     a_strip: STRIP * bound.a_steps.len(),
-                    a_steps: &bound.a_steps,
                     b,
-                    b_steps: &bound.pass.b_steps,
+                    steps: Steps::Listed { a: &bound.a_steps, b: &bound.pass.b_steps },
                     out: out.as_mut_ptr().add(bound.pass.first),
                     out_row: self.plane,
                     fragments: match &bound.target {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::epilogue::Output;
 use super::isa::Isa;
 use super::memory::{Lent, Region, Workspace};
-use super::product::{Outer, STRIP, Transpose, outer, transpose};
+use super::product::{Outer, STRIP, Steps, Transpose, outer, transpose};
 use super::winograd::{self, PRODUCTS, ROWS, Source, Sums, TAPS};
 use super::{Batch, Job};
 use crate::ir::ConvGeometry;
@@ -386,9 +386,8 @@ impl TurnedWeightGrad {
                     a,
                     a_row,
                     a_strip: STRIP * a_row,
-                    a_steps: &self.grad_steps[..pixels],
                     b: image_rows.add(b),
-                    b_steps: &self.image_steps[..pixels],
+                    steps: Steps::Listed { a: &self.grad_steps[..pixels], b: &self.image_steps[..pixels] },
                     out: sums.add(out),
                     out_row: self.row(),
                     fragments: None,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::epilogue::Output;
 use super::isa::{Isa, second_cache};
 use super::memory::{Region, Words};
-use super::product::{Inner, Outer, STRIP, Transpose, inner, outer, transpose};
+use super::product::{Inner, Outer, STRIP, Steps, Transpose, inner, outer, transpose};
 use super::tile::Frame;
 use super::{Job, Turn};
 
@@ -65,10 +65,12 @@ pub struct MatMul {
     transpose_b: bool,
     /// From one row of `a` to the next, where it lies.
     a_row: usize,
-    /// Where each step of the sums is in a row of `a`, or of a strip.
-    a_steps: Vec<usize>,
-    /// Where the row of each step begins in `b`, or in a panel.
-    b_steps: Vec<usize>,
+    /// How many steps the sums have.
+    k: usize,
+    /// From one step of the sums to the next in a row of `a`, or of a strip.
+    a_step: usize,
+    /// From one step to the next in `b`, or in a panel.
+    b_step: usize,
     /// Columns of a panel that is copied, or all.
     panel: usize,
     /// Whether rows of the left operand are copied to strips, `[strip, step, row]`.
@@ -123,7 +125,6 @@ impl MatMul {
         };
         let depth = k.div_ceil(k.div_ceil(DEPTH).max(1));
         let block = second_cache() / 2 / (4 * depth.max(1));
-        let steps = |count: usize, stride: usize| (0..count).map(|at| at * stride).collect();
         let (a_row, a_step) = if transpose_a { (1, m) } else { (k, 1) };
         MatMul {
             form,
@@ -135,22 +136,19 @@ impl MatMul {
             transpose_a,
             transpose_b,
             a_row,
-            a_steps: steps(k, if packs { STRIP } else { a_step }),
-            b_steps: steps(k, if copies { panel } else { n }),
+            k,
+            a_step: if packs { STRIP } else { a_step },
+            b_step: if copies { panel } else { n },
             panel,
             packs,
             depth,
             block: (block / STRIP * STRIP).clamp(MAX_TOGETHER, BLOCK),
-            b_columns: steps(if form == Form::Inner { n } else { 0 }, k),
+            b_columns: (0..if form == Form::Inner { n } else { 0 }).map(|column| column * k).collect(),
             panels: Words::zeroed(if copies { n.div_ceil(panel) * panel * k } else { 0 }),
             part,
             by_rows: turn.batch().is_some(),
             out,
         }
-    }
-
-    fn k(&self) -> usize {
-        self.a_steps.len()
     }
 
     fn copies(&self) -> bool {
@@ -172,7 +170,7 @@ impl MatMul {
     /// # Safety
     /// The panel is this thread's.
     unsafe fn copy_panel(&self, idx: usize) {
-        let (k, width) = (self.k(), self.panel);
+        let (k, width) = (self.k, self.panel);
         let column = idx * width;
         let columns = width.min(self.columns - column);
         // SAFETY: the panel and the columns are inside their allocations; the rest is the caller's promise.
@@ -211,7 +209,7 @@ impl MatMul {
                     let to = std::slice::from_raw_parts_mut(to, STRIP * steps.len());
                     copy_columns::<STRIP>(from, self.rows, row..row + own, to);
                 } else {
-                    let k = self.k();
+                    let k = self.k;
                     let from = self.a.floats().cast_const().add(row * k + steps.start);
                     let copy = Transpose { rows: own, columns: steps.len(), from, from_row: k, to, to_row: STRIP };
                     transpose(self.isa, copy);
@@ -232,7 +230,7 @@ impl MatMul {
         out_row: usize,
         strips: *mut f32,
     ) {
-        let k = self.k();
+        let k = self.k;
         match self.form {
             Form::Inner => {
                 for piece in (0..k).step_by(PIECE) {
@@ -288,19 +286,18 @@ impl MatMul {
         out_row: usize,
         strips: *mut f32,
     ) {
-        let k = self.k();
         // SAFETY: the caller's promise; parts begin with whole panels.
         unsafe {
-            let (a, a_row, a_strip, a_steps) = if self.packs {
+            let (a, a_row, a_strip) = if self.packs {
                 self.copy_strips(rows.clone(), steps.clone(), strips);
-                (strips.cast_const(), 1, STRIP * steps.len(), &self.a_steps[..steps.len()])
+                (strips.cast_const(), 1, STRIP * steps.len())
             } else {
-                let a = self.a.floats().cast_const().add(rows.start * self.a_row);
-                (a, self.a_row, STRIP * self.a_row, &self.a_steps[steps.clone()])
+                let a = self.a.floats().cast_const();
+                (a.add(rows.start * self.a_row + steps.start * self.a_step), self.a_row, STRIP * self.a_row)
             };
             for column in (start..end).step_by(self.panel) {
                 let b = if self.copies() {
-                    self.panels.start().cast::<f32>().cast_const().add(column * k)
+                    self.panels.start().cast::<f32>().cast_const().add(column * self.k)
                 } else {
                     self.b.floats().cast_const().add(column)
                 };
@@ -310,9 +307,8 @@ impl MatMul {
                     a,
                     a_row,
                     a_strip,
-                    a_steps,
-                    b,
-                    b_steps: &self.b_steps[steps.clone()],
+                    b: b.add(steps.start * self.b_step),
+                    steps: Steps::Even { number: steps.len(), a: self.a_step, b: self.b_step },
                     out: out.add(column - start),
                     out_row,
                     fragments: None,

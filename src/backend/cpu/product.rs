@@ -3,7 +3,8 @@
 use std::mem::MaybeUninit;
 
 use super::isa::{Arithmetic, for_each_isa};
-use super::vector::Vector;
+pub use super::vector::Steps;
+use super::vector::{LINE, Vector, prefetch};
 
 /// Vectors beside each other in a tile.
 const VECTORS: usize = 3;
@@ -64,8 +65,8 @@ impl Fragments {
     }
 }
 
-/// `out [rows, columns] = a · b`, where each step of the sums has its own place in `a` and `b`:
-/// `out[i, j] = Σₖ a[i / 8·a_strip + i % 8·a_row + a_steps[k]] · b[b_steps[k] + j]`.
+/// `out [rows, columns] = a · b`, where each step of the sums has its own place, `aₖ` and `bₖ`:
+/// `out[i, j] = Σₖ a[i / 8·a_strip + i % 8·a_row + aₖ] · b[bₖ + j]`.
 #[derive(Clone, Copy)]
 pub struct Outer<'a> {
     /// Rows of the result.
@@ -78,12 +79,10 @@ pub struct Outer<'a> {
     pub a_row: usize,
     /// From one strip of `a` to the next.
     pub a_strip: usize,
-    /// Where each step is in a row of `a`.
-    pub a_steps: &'a [usize],
     /// Where `b` begins.
     pub b: *const f32,
-    /// Where the row of each step begins in `b`.
-    pub b_steps: &'a [usize],
+    /// Where each step is in a row of `a`, and where its row begins in `b`.
+    pub steps: Steps<'a>,
     /// Where the result begins.
     pub out: *mut f32,
     /// From one row of the result to the next.
@@ -167,10 +166,17 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
         let first = p.a.add(row / STRIP * p.a_strip + row % STRIP * p.a_row);
         let a: [*const f32; ROWS] = std::array::from_fn(|at| first.add(at * p.a_row));
         let b = p.b.add(column);
-        let mut sums = V::outer_sums::<ROWS, N>(a, p.a_steps, b, p.b_steps);
+        let out = p.out.add(row * p.out_row + column);
+        if p.add {
+            for at in 0..ROWS {
+                let row = out.add(at * p.out_row).cast::<u32>().cast_const();
+                (0..columns).step_by(LINE).for_each(|column| prefetch(row.add(column)));
+                prefetch(row.add(columns - 1));
+            }
+        }
+        let mut sums = V::outer_sums::<ROWS, N>(a, b, p.steps);
         if p.add {
             // Behind the sums, not before: sums of sums lose less than one long sum.
-            let out = p.out.add(row * p.out_row + column);
             for (at, sums) in sums.iter_mut().enumerate() {
                 for (vector, sum) in sums.iter_mut().enumerate() {
                     let from = out.add(at * p.out_row + vector * V::LANES);
@@ -183,7 +189,6 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
             }
         }
         if p.fragments.is_none() && columns == N * V::LANES {
-            let out = p.out.add(row * p.out_row + column);
             for (at, sums) in sums.iter().enumerate() {
                 for (vector, sum) in sums.iter().enumerate() {
                     sum.store(out.add(at * p.out_row + vector * V::LANES));

@@ -8,7 +8,7 @@ use super::memory::Region;
 use super::native::has_reciprocal;
 use super::philox;
 use super::program::{Form, MAX_RANK, Op, Position, Program, Sink, Source};
-use super::vector::{Vector, copy_row, prefetch};
+use super::vector::{LINE, Vector, copy_row, prefetch};
 use crate::ir::{Binary, DType, random};
 
 /// A thread's registers for one program: where each one's value lies now.
@@ -409,8 +409,6 @@ unsafe fn indirect(source: &Source, frame: &Frame<'_>, at: usize, base: usize, r
 
 /// An inner axis that is short enough for [`load_short_rows`].
 const SHORT_ROW: usize = 32;
-/// Words of a line of the caches.
-const LINE: usize = 16;
 
 /// Copies elements whose places are in a table.
 ///

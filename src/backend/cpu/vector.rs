@@ -5,6 +5,27 @@ mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+/// Where each step of the sums of a product is in both operands.
+#[derive(Clone, Copy, Debug)]
+pub enum Steps<'a> {
+    /// As far from the one before as every other.
+    Even {
+        /// How many there are.
+        number: usize,
+        /// The distance in the left operand.
+        a: usize,
+        /// The distance in the right operand.
+        b: usize,
+    },
+    /// At these places.
+    Listed {
+        /// In the left operand.
+        a: &'a [usize],
+        /// In the right operand; as many.
+        b: &'a [usize],
+    },
+}
+
 /// As many floats as the processor computes with at once.
 ///
 /// # Safety
@@ -36,16 +57,15 @@ pub trait Vector: Copy {
     /// Copies a block of 8 rows and 8 columns so that rows become columns.
     unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize);
 
-    /// The tile `Σₖ a[row][a_steps[k]] · b[b_steps[k] + column]` of `N` vectors of columns.
+    /// The tile `Σₖ a[row][aₖ] · b[bₖ + column]` of `N` vectors of columns, where `steps` say what `aₖ` and `bₖ` are.
     #[inline(always)]
     unsafe fn outer_sums<const ROWS: usize, const N: usize>(
         a: [*const f32; ROWS],
-        a_steps: &[usize],
         b: *const f32,
-        b_steps: &[usize],
+        steps: Steps<'_>,
     ) -> [[Self; N]; ROWS] {
         // SAFETY: the caller's promise.
-        unsafe { outer_sums(a, a_steps, b, b_steps) }
+        unsafe { outer_sums(a, b, steps) }
     }
 
     /// Adds `Σₖ a[row][k] · b[column][k]` of `vectors` whole vectors to sums by lane.
@@ -68,24 +88,48 @@ pub trait Vector: Copy {
 #[inline(always)]
 unsafe fn outer_sums<V: Vector, const ROWS: usize, const N: usize>(
     a: [*const f32; ROWS],
-    a_steps: &[usize],
     b: *const f32,
-    b_steps: &[usize],
+    steps: Steps<'_>,
 ) -> [[V; N]; ROWS] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[V::splat(0.0); N]; ROWS];
-        for (a_step, b_step) in a_steps.iter().zip(b_steps) {
-            let from = b.add(*b_step);
-            let b: [V; N] = std::array::from_fn(|at| V::load(from.add(at * V::LANES)));
-            for at in 0..ROWS {
-                let a = V::splat(*a[at].add(*a_step));
-                for vector in 0..N {
-                    sums[at][vector] = sums[at][vector].add_product(a, b[vector]);
+        match steps {
+            Steps::Even { number, a: a_step, b: b_step } => {
+                for step in 0..number {
+                    add_step(&mut sums, a, step * a_step, b.add(step * b_step));
+                }
+            }
+            Steps::Listed { a: a_steps, b: b_steps } => {
+                for (a_step, b_step) in a_steps.iter().zip(b_steps) {
+                    add_step(&mut sums, a, *a_step, b.add(*b_step));
                 }
             }
         }
         sums
+    }
+}
+
+/// Adds a step of the sums.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+unsafe fn add_step<V: Vector, const ROWS: usize, const N: usize>(
+    sums: &mut [[V; N]; ROWS],
+    a: [*const f32; ROWS],
+    a_step: usize,
+    b: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let b: [V; N] = std::array::from_fn(|at| V::load(b.add(at * V::LANES)));
+        for at in 0..ROWS {
+            let a = V::splat(*a[at].add(a_step));
+            for vector in 0..N {
+                sums[at][vector] = sums[at][vector].add_product(a, b[vector]);
+            }
+        }
     }
 }
 
@@ -140,6 +184,9 @@ pub unsafe fn copy_row<V: Vector>(from: &[f32], to: &mut [f32]) {
         V::load_some(from.as_ptr(), len).store_some(to.as_mut_ptr(), 0, len);
     }
 }
+
+/// Words of a line of the caches.
+pub const LINE: usize = 16;
 
 /// Asks for a line of memory that will be read, where the processor can be asked; any address will do.
 #[inline(always)]

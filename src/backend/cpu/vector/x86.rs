@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Vector, add_inner_sums, outer_sums};
+use super::{Steps, Vector, add_inner_sums, outer_sums};
 use crate::backend::cpu::registers;
 
 /// [`Vector::totals`] of vectors of eight.
@@ -256,17 +256,16 @@ impl Vector for __m256 {
     #[inline(always)]
     unsafe fn outer_sums<const ROWS: usize, const N: usize>(
         a: [*const f32; ROWS],
-        a_steps: &[usize],
         b: *const f32,
-        b_steps: &[usize],
+        steps: Steps<'_>,
     ) -> [[Self; N]; ROWS] {
         // SAFETY: as above; a tile of the constants' size is cast to itself.
         unsafe {
             if (ROWS, N) == (registers::ROWS, registers::VECTORS) {
                 let a = std::array::from_fn(|row| a[row]);
-                return std::mem::transmute_copy(&registers::outer_sums(a, a_steps, b, b_steps));
+                return std::mem::transmute_copy(&registers::outer_sums(a, b, steps));
             }
-            outer_sums(a, a_steps, b, b_steps)
+            outer_sums(a, b, steps)
         }
     }
 

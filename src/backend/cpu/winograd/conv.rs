@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::epilogue::Output;
 use super::super::isa::Isa;
 use super::super::memory::{Lent, Region, Workspace};
-use super::super::product::{Outer, STRIP, outer};
+use super::super::product::{Outer, STRIP, Steps, outer};
 use super::super::{Batch, Job};
 use super::{PRODUCTS, Planes, Products, ROWS, Source, Sums, TAPS};
 use crate::ir::ConvGeometry;
@@ -263,9 +263,8 @@ impl Conv {
                             a: factors.add(product * len),
                             a_row: 1,
                             a_strip: 0,
-                            a_steps: &self.a_steps,
                             b: sums.add(product * self.channels * self.columns),
-                            b_steps: &self.b_steps,
+                            steps: Steps::Listed { a: &self.a_steps, b: &self.b_steps },
                             out: products.add(product * STRIP * self.columns),
                             out_row: self.columns,
                             fragments: None,
