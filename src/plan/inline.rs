@@ -69,6 +69,7 @@ impl Hash for Exact {
             Instr::Select(condition, a, b) => (condition, a, b).hash(state),
             Instr::ToWord(x) | Instr::ToFloat(x) | Instr::RoundToHalf(x) => x.hash(state),
             Instr::Random { stream, operands } => (stream, operands).hash(state),
+            Instr::Fold { kind, x, width } => (*kind as u8, x, width).hash(state),
             Instr::Product => {}
         }
     }

@@ -92,6 +92,16 @@ pub enum Instr {
     },
     /// The element of the product's result at the position; only in an [`Epilogue`].
     Product,
+    /// A register reduced over `width` positions that follow each other, at each of them; only in bodies that an executor
+    /// makes of several kernels.
+    Fold {
+        /// What is computed; a float, or the position of the largest.
+        kind: Reducer,
+        /// The register; a float.
+        x: Reg,
+        /// How many positions.
+        width: usize,
+    },
 }
 
 impl Instr {
@@ -101,6 +111,7 @@ impl Instr {
             Instr::Load(load) => load.access.indirect.iter_mut().for_each(|(reg, _)| visit(reg)),
             Instr::Float(_) | Instr::Word(_) | Instr::Position { .. } | Instr::Product => {}
             Instr::Unary(_, x) | Instr::ToWord(x) | Instr::ToFloat(x) | Instr::RoundToHalf(x) => visit(x),
+            Instr::Fold { x, .. } => visit(x),
             Instr::Binary(_, a, b) => [a, b].into_iter().for_each(visit),
             Instr::Select(condition, a, b) => [condition, a, b].into_iter().for_each(visit),
             Instr::Random { operands, .. } => operands.iter_mut().for_each(visit),
@@ -122,12 +133,14 @@ impl Body {
         for instr in &self.instrs {
             types.push(match instr {
                 Instr::Load(load) if inputs[load.input].dtype == DType::U32 => DType::U32,
+                Instr::Fold { kind: Reducer::ArgMax, .. } => DType::U32,
                 Instr::Load(_)
                 | Instr::Float(_)
                 | Instr::Unary(..)
                 | Instr::ToFloat(_)
                 | Instr::RoundToHalf(_)
                 | Instr::Random { .. }
+                | Instr::Fold { .. }
                 | Instr::Product => DType::F32,
                 Instr::Word(_) | Instr::Position { .. } | Instr::ToWord(_) => DType::U32,
                 Instr::Binary(function, a, _) if !function.is_comparison() => types[usize::from(*a)],

@@ -95,6 +95,7 @@ fn print_body(text: &mut String, instrs: &[Instr]) {
             Instr::ToWord(a) => writeln!(text, "    %{reg} = word %{a}"),
             Instr::ToFloat(a) => writeln!(text, "    %{reg} = float %{a}"),
             Instr::Product => writeln!(text, "    %{reg} = the product"),
+            Instr::Fold { kind, x, width } => writeln!(text, "    %{reg} = {kind:?} of {width} %{x}"),
             Instr::Random { stream, operands } => writeln!(text, "    %{reg} = random {stream} {operands:?}"),
         };
     }

@@ -125,6 +125,7 @@ pub fn is_simple(op: &Op) -> bool {
         | Op::ToWord { .. }
         | Op::Random { .. }
         | Op::Product { .. }
+        | Op::Fold { .. }
         | Op::Native { .. } => false,
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::isa::{self, Isa};
+use super::joined::Joined;
 use super::memory::{Region, Workspace};
 use super::{Batch, Job, Turn, compile as compile_kernel};
 use crate::plan::{self, Body, BufferRef, Kernel, KernelKind, Plan};
@@ -42,7 +43,7 @@ pub fn compile(
     for chain in &plan.chains {
         jobs.extend(alone(next..chain.kernels.start));
         // What is left of a chain is done as a whole.
-        let linked = linked(plan, chain, &compile, workspace);
+        let linked = linked(plan, chain, bind, workspace, isa);
         let last = linked.len();
         let done = |index: usize| if index + 1 == last { chain.kernels.end } else { chain.kernels.start };
         jobs.extend(linked.into_iter().enumerate().map(|(index, job)| (job, done(index))));
@@ -56,19 +57,28 @@ pub fn compile(
 fn linked(
     plan: &Plan,
     chain: &plan::Chain,
-    compile: &dyn Fn(&Kernel, Turn) -> Box<dyn Job>,
+    bind: &dyn Fn(&BufferRef) -> Region,
     workspace: &Workspace,
+    isa: Isa,
 ) -> Vec<Box<dyn Job>> {
     workspace.begin_anew();
+    let compile = |kernel: &Kernel, turn: Turn| compile_kernel(kernel, bind, workspace, turn, isa);
     let batch = Batch { rows: chain.rows, part: rows_of_part(plan, chain) };
     let block = (isa::second_cache() * BLOCK_SHARE[0] / BLOCK_SHARE[1] / chain.row_bytes.max(1)).clamp(1, batch.part);
     let is_short =
         |group: &Vec<usize>| group.iter().map(|index| operations(&plan.kernels[*index])).sum::<u64>() < SHORT;
     let is_short: Vec<bool> = chain.late.iter().map(is_short).collect();
+    let mut joined = if block >= batch.rows { joined(plan, chain, bind, isa) } else { Vec::new() };
     let mut jobs: Vec<Box<dyn Job>> = Vec::new();
     let mut open = Open::default();
     for index in chain.kernels.clone() {
         let kernel = &plan.kernels[index];
+        if let Some(run) = joined.iter_mut().find(|run| run.members.contains(&index)) {
+            if let Some(job) = run.job.take() {
+                open.by_rows.push(ByRows { job, rows_phase: 0, copies: 0 });
+            }
+            continue;
+        }
         if let Some(group) = chain.late.iter().position(|group| group.contains(&index)) {
             let turn = if is_short[group] { Turn::Alone } else { Turn::Beside };
             open.late.push(Late { job: compile(kernel, turn), group, is_short: is_short[group] });
@@ -86,6 +96,49 @@ fn linked(
     }
     jobs.extend(open.close(batch, block));
     jobs
+}
+
+/// Kernels of a chain that are one job.
+struct Run {
+    /// The first is that in whose place the job is.
+    members: Vec<usize>,
+    job: Option<Box<dyn Job>>,
+}
+
+/// Runs of short kernels of a chain that goes through all rows at once, and what of the first late ones belongs to them.
+fn joined(plan: &Plan, chain: &plan::Chain, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Vec<Run> {
+    let is_late = |index: &usize| chain.late.iter().flatten().any(|late| late == index);
+    let by_rows: Vec<usize> = chain.kernels.clone().filter(|index| !is_late(index)).collect();
+    let columns = |index: &usize| Joined::columns(&plan.kernels[*index], chain.rows);
+    let mut runs = Vec::new();
+    let mut next = 0;
+    while next < by_rows.len() {
+        let ahead = &by_rows[next..];
+        let widest = ahead.iter().map_while(columns).find(|columns| *columns > 1);
+        let mut joined = Joined::new([chain.rows, widest.unwrap_or(1)]);
+        let mut members: Vec<usize> =
+            ahead.iter().copied().take_while(|index| joined.take(&plan.kernels[*index])).collect();
+        next += members.len().max(1);
+        if members.len() < 2 {
+            continue;
+        }
+        // What comes behind all rows in its own time, but needs nothing that is written after this.
+        let later: Vec<BufferRef> = by_rows[next..].iter().flat_map(|index| plan.kernels[*index].outputs()).collect();
+        for index in chain.late.iter().take(1).flatten() {
+            let kernel = &plan.kernels[*index];
+            let is_ready = kernel.inputs().iter().all(|input| later.iter().all(|output| output.place != input.place));
+            if is_ready && joined.is_read_by(kernel) && joined.take(kernel) {
+                members.push(*index);
+            }
+        }
+        let others = plan.kernels.iter().enumerate().filter(|(index, _)| !members.contains(index));
+        let read: Vec<BufferRef> = others.flat_map(|(_, kernel)| kernel.inputs()).collect();
+        let is_read = |buffer: &BufferRef| read.iter().any(|read| read.place == buffer.place);
+        if let Some(job) = joined.compile(bind, &is_read, isa) {
+            runs.push(Run { members, job: Some(job) });
+        }
+    }
+    runs
 }
 
 /// Rows of a part of the batch.

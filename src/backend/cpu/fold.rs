@@ -170,6 +170,7 @@ for_each_isa! {
 unsafe fn rows_body<A: Arithmetic>(kind: Reducer, values: &[f32], width: usize, to: &mut [u32]) {
     // Loops of a length that is known, where beginning one would take as long as the row: for the numbers of classes that
     // there often are.
+    let to = to.as_chunks_mut::<1>().0;
     match width {
         2 => each_row(kind, values.as_chunks::<2>().0, to),
         3 => each_row(kind, values.as_chunks::<3>().0, to),
@@ -179,8 +180,33 @@ unsafe fn rows_body<A: Arithmetic>(kind: Reducer, values: &[f32], width: usize, 
     }
 }
 
+for_each_isa! {
+    /// Reduces each row of `width` values, and repeats the result over a row of `to`.
+    ///
+    /// # Safety
+    /// The processor has `isa`.
+    pub unsafe fn spread(kind: Reducer, values: &[f32], width: usize, to: &mut [u32]) = spread_body
+}
+
+/// # Safety
+/// None of its own.
 #[inline(always)]
-fn each_row<R: AsRef<[f32]>>(kind: Reducer, rows: impl IntoIterator<Item = R>, to: &mut [u32]) {
+unsafe fn spread_body<A: Arithmetic>(kind: Reducer, values: &[f32], width: usize, to: &mut [u32]) {
+    match width {
+        2 => each_row(kind, values.as_chunks::<2>().0, to.as_chunks_mut::<2>().0),
+        3 => each_row(kind, values.as_chunks::<3>().0, to.as_chunks_mut::<3>().0),
+        10 => each_row(kind, values.as_chunks::<10>().0, to.as_chunks_mut::<10>().0),
+        _ => each_row(kind, values.chunks_exact(width), to.chunks_exact_mut(width)),
+    }
+}
+
+/// Fills an element of `to` for each row with its result.
+#[inline(always)]
+fn each_row<R: AsRef<[f32]>, T: AsMut<[u32]>>(
+    kind: Reducer,
+    rows: impl IntoIterator<Item = R>,
+    to: impl IntoIterator<Item = T>,
+) {
     match kind {
         Reducer::Sum => map_rows(rows, to, |row| row_of(row, 0.0, |x| x, |a, b| a + b).to_bits()),
         Reducer::Max => map_rows(rows, to, |row| row_of(row, f32::NEG_INFINITY, |x| x, larger).to_bits()),
@@ -198,9 +224,13 @@ fn each_row<R: AsRef<[f32]>>(kind: Reducer, rows: impl IntoIterator<Item = R>, t
 }
 
 #[inline(always)]
-fn map_rows<R: AsRef<[f32]>>(rows: impl IntoIterator<Item = R>, to: &mut [u32], result: impl Fn(&[f32]) -> u32) {
-    for (row, to) in rows.into_iter().zip(to) {
-        *to = result(row.as_ref());
+fn map_rows<R: AsRef<[f32]>, T: AsMut<[u32]>>(
+    rows: impl IntoIterator<Item = R>,
+    to: impl IntoIterator<Item = T>,
+    result: impl Fn(&[f32]) -> u32,
+) {
+    for (row, mut to) in rows.into_iter().zip(to) {
+        to.as_mut().fill(result(row.as_ref()));
     }
 }
 

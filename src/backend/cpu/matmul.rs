@@ -32,6 +32,8 @@ const SMALL: usize = 4096;
 const NEAR: usize = 128 * 1024;
 /// Length of the sums from which on adding up lanes at their end costs less than transposing the right operand.
 const LONG: usize = 192;
+/// Rows from which on transposing pays all the same.
+const ROWS_TO_TRANSPOSE: usize = 48;
 /// Length of a piece of the sums, so that a strip of it stays in the nearest cache.
 const PIECE: usize = 1024;
 /// Elements of the right operand, along the sums, that all rows go through before the next ones: half of the nearest cache.
@@ -103,7 +105,8 @@ impl MatMul {
         a.expect_floats(m * k, "the left operand of a product");
         b.expect_floats(k * n, "the right operand of a product");
         out.expect_floats(m * n, "a product");
-        let form = if transpose_b && !transpose_a && k >= LONG { Form::Inner } else { Form::Outer };
+        let is_inner = transpose_b && !transpose_a && k >= LONG && m < ROWS_TO_TRANSPOSE;
+        let form = if is_inner { Form::Inner } else { Form::Outer };
         // No vector is read beyond the end if columns are whole vectors.
         let in_place = !transpose_b && n.is_multiple_of(16) && (m < ROWS_TO_COPY || k * n <= SMALL);
         let copies = form == Form::Outer && !in_place;

@@ -13,6 +13,7 @@ mod depthwise;
 mod epilogue;
 mod fold;
 mod isa;
+mod joined;
 mod math;
 mod matmul;
 mod memory;

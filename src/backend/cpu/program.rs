@@ -4,7 +4,7 @@ use super::isa::Isa;
 use super::memory::Region;
 use super::native::{self, Native};
 use crate::ir::{Binary, DType, Unary};
-use crate::plan::{Access, Body, BufferRef, Instr, Place, Reg, Store};
+use crate::plan::{Access, Body, BufferRef, Instr, Place, Reducer, Reg, Store};
 
 /// Most axes of an iteration space after collapsing.
 pub const MAX_RANK: usize = 10;
@@ -62,6 +62,8 @@ pub enum Op {
     Splat { to: usize, x: usize },
     /// Points the register at the results of the product that the program follows.
     Product { to: usize },
+    /// Reduces each run of `width` elements, and repeats the result over it.
+    Fold { to: usize, kind: Reducer, x: usize, width: usize },
     /// Runs a function of machine code, which stands for several ops.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other processor has machine code"))]
     Native { function: usize, inputs: Vec<usize>, outputs: Vec<usize> },
@@ -251,6 +253,11 @@ impl Program {
                 Instr::RoundToHalf(x) => Op::RoundToHalf { to: reg, x: usize::from(*x) },
                 Instr::ToFloat(x) => Op::ToFloat { to: reg, x: usize::from(*x) },
                 Instr::Product => Op::Product { to: reg },
+                Instr::Fold { kind, x, width } => {
+                    let x = usize::from(*x);
+                    assert!(rates[x] == Rate::Element, "what is reduced differs along the row");
+                    Op::Fold { to: reg, kind: *kind, x, width: *width }
+                }
                 Instr::Random { stream, operands } => {
                     let operands = operands.map(usize::from);
                     Op::Random { to: reg, stream: *stream, operands, steps: operands.map(|operand| steps[operand]) }
@@ -634,6 +641,7 @@ fn targets(op: &Op) -> &[usize] {
         | Op::RoundToHalf { to, .. }
         | Op::Random { to, .. }
         | Op::Splat { to, .. }
+        | Op::Fold { to, .. }
         | Op::Product { to } => std::slice::from_ref(to),
         Op::Native { outputs, .. } => outputs,
     }
@@ -658,7 +666,7 @@ pub fn for_operands(op: &Op, sources: &[Source], mut visit: impl FnMut(usize)) {
         }
         Op::Direct { .. } | Op::Position { .. } | Op::Product { .. } => {}
         Op::Unary { x, .. } | Op::ToWord { x, .. } | Op::ToFloat { x, .. } => visit(*x),
-        Op::RoundToHalf { x, .. } | Op::Splat { x, .. } => visit(*x),
+        Op::RoundToHalf { x, .. } | Op::Splat { x, .. } | Op::Fold { x, .. } => visit(*x),
         Op::Float { a, b, .. } | Op::Whole { a, b, .. } => [*a, *b].into_iter().for_each(visit),
         Op::Select { condition, a, b, .. } => [*condition, *a, *b].into_iter().for_each(visit),
         Op::Random { operands, .. } => operands.iter().copied().for_each(visit),

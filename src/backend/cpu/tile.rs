@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::fold;
 use super::isa::{Arithmetic, Isa, for_each_isa};
 use super::math;
 use super::memory::Region;
@@ -270,6 +271,7 @@ unsafe fn run_ops_body<A: Arithmetic>(ops: &[Op], frame: &Frame<'_>, position: &
                     }
                 }
                 Op::Splat { to, x } => words_mut(*to).fill(word(*x)),
+                Op::Fold { to, kind, x, width } => fold::spread(frame.isa, *kind, floats(*x), *width, words_mut(*to)),
                 Op::Product { to } => frame.set(*to, frame.product.get().cast_mut().cast()),
                 Op::Native { function, .. } => {
                     let native = frame.program.native.as_ref();

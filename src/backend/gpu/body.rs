@@ -93,6 +93,7 @@ fn instruction(source: &mut Source, instr: &Instr, types: &[DType]) -> String {
             format!("round_to_half(r{x})")
         }
         Instr::Product => "product".to_owned(),
+        Instr::Fold { .. } => unreachable!("only the executor for processors joins kernels"),
         Instr::Random { stream, operands: [low, high, step, index] } => {
             source.library(Library::Philox);
             format!("uniform_number(r{low}, r{high}, {stream}u, r{step}, r{index})")

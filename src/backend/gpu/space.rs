@@ -34,6 +34,7 @@ impl Space {
                 | Instr::ToFloat(_)
                 | Instr::RoundToHalf(_)
                 | Instr::Random { .. }
+                | Instr::Fold { .. }
                 | Instr::Product => {}
             }
         }

@@ -170,6 +170,7 @@ fn execute(body: &Body, inputs: &[BufferRef], position: &[usize], product: Optio
             Instr::ToFloat(x) => f64::from(get(x) as f32),
             Instr::RoundToHalf(x) => f64::from(half::f16::from_f64(get(x))),
             Instr::Product => product.expect("only an epilogue reads the product"),
+            Instr::Fold { .. } => unreachable!("only the executor for processors joins kernels"),
             Instr::Random { stream, operands: [low, high, step, index] } => {
                 let seed = [get(low) as u32, get(high) as u32];
                 uniform(seed, *stream, get(step) as u32, get(index) as u32).into()
