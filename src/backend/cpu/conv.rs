@@ -9,7 +9,7 @@ use super::depthwise::{Depthwise, DepthwiseKind};
 use super::epilogue::{Late, Output};
 use super::isa::Isa;
 use super::memory::{Region, Words, Workspace};
-use super::product::{Fragments, Outer, STRIP, Steps, outer};
+use super::product::{Finish, Fragments, Outer, STRIP, Steps, outer};
 use super::spread::{Spread, copy_to_every_second};
 use super::winograd;
 use super::{Batch, Job};
@@ -369,6 +369,7 @@ impl Conv {
                         Target::Rows | Target::Copy => None,
                     },
                     add: false,
+                    finish: Finish::default(),
                 };
                 if matches!(bound.target, Target::Copy) {
                     self.copied(bound, product, copy, out);

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::epilogue::Output;
 use super::isa::Isa;
 use super::memory::{Lent, Region, Workspace};
-use super::product::{Outer, STRIP, Steps, Transpose, outer, transpose};
+use super::product::{Finish, Outer, STRIP, Steps, Transpose, outer, transpose};
 use super::winograd::{self, PRODUCTS, ROWS, Source, Sums, TAPS};
 use super::{Batch, Job};
 use crate::ir::ConvGeometry;
@@ -392,6 +392,7 @@ impl TurnedWeightGrad {
                     out_row: self.row(),
                     fragments: None,
                     add,
+                    finish: Finish::default(),
                 };
                 outer(self.isa, &product);
             }

@@ -6,7 +6,7 @@ use super::conv::{shift, taps};
 use super::epilogue::Output;
 use super::isa::Isa;
 use super::memory::{Lent, Region, Workspace};
-use super::product::{Inner, inner};
+use super::product::{Finish, Inner, inner};
 use super::spread::{Spread, space_out};
 use super::{Batch, Job};
 use crate::ir::ConvGeometry;
@@ -200,6 +200,7 @@ impl Job for WeightGrad {
                         out: sums[group * filters * row..].as_mut_ptr(),
                         out_row: row,
                         add: first > part * self.part,
+                        finish: Finish::default(),
                     };
                     inner(self.isa, &product);
                 }

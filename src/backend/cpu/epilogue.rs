@@ -3,10 +3,12 @@
 use super::Job;
 use super::isa::Isa;
 use super::memory::{Region, Words};
-use super::program::Space;
+use super::product::Finish;
+use super::program::{Space, operands_of};
 use super::switch::Switch;
 use super::tile::Frame;
-use crate::plan::{Body, Store};
+use crate::ir::{Binary, DType, Unary};
+use crate::plan::{self, Body, BufferRef, Instr, Load, Reg, Store};
 
 /// Work of a part of a late epilogue, in tenths of a nanosecond.
 const PART_COST: usize = 80_000;
@@ -71,6 +73,95 @@ impl Epilogue {
         // SAFETY: the caller's promise; parts have no position in common.
         unsafe { self.frame(scratch).run(start, len, product.add(start)) };
     }
+}
+
+/// What a product does with its sums, while they are in registers, before an epilogue or instead of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beginning {
+    /// The buffer of what is added to each row, and where it begins there.
+    row: Option<(Region, usize)>,
+    relu: bool,
+}
+
+impl Beginning {
+    /// For the columns from one on.
+    pub fn at_column(self, column: usize) -> Finish {
+        let row = self.row.map(|(region, first)| region.floats().cast_const().wrapping_add(first + column));
+        Finish { row, relu: self.relu }
+    }
+}
+
+/// What of an epilogue over `[rows, columns]` a product does with its sums, and what is left for a program: a bias and
+/// `relu` come first in most.
+pub fn in_registers(epilogue: &plan::Epilogue, bind: &dyn Fn(&BufferRef) -> Region) -> (Beginning, plan::Output) {
+    let plan::Epilogue { shape, inputs, body, stores } = epilogue;
+    let mut beginning = Beginning::default();
+    // The only reader of a register.
+    let reader = |reg: usize| {
+        let is_operand = |at: &usize| operands_of(&body.instrs[*at]).contains(&reg);
+        let mut readers = (0..body.instrs.len()).filter(is_operand);
+        let first = readers.next()?;
+        let is_only = readers.next().is_none() && stores.iter().all(|store| usize::from(store.reg) != reg);
+        is_only.then_some(first)
+    };
+    // One number for each column, which stays as it is.
+    let row = |reg: usize| {
+        let Instr::Load(Load { input, access }) = &body.instrs[reg] else { return None };
+        let buffer = inputs[*input];
+        let stays = stores.iter().all(|store| store.output.place != buffer.place);
+        let is_row = access.strides == [0, 1] && access.indirect.is_empty();
+        let is_inside = access.offset + shape[1] <= buffer.len;
+        (is_row && is_inside && stays && buffer.dtype == DType::F32).then(|| (bind(&buffer), access.offset))
+    };
+    let Some(mut value) = body.instrs.iter().position(|instr| *instr == Instr::Product) else {
+        return (beginning, plan::Output::Epilogue(Box::new(epilogue.clone())));
+    };
+    if let Some(next) = reader(value)
+        && let Instr::Binary(Binary::Add, a, b) = &body.instrs[next]
+        && let other = usize::from(if usize::from(*a) == value { *b } else { *a })
+        && other != value
+        && let Some(row) = row(other)
+    {
+        (beginning.row, value) = (Some(row), next);
+    }
+    if let Some(next) = reader(value)
+        && matches!(body.instrs[next], Instr::Unary(Unary::Relu, _))
+    {
+        (beginning.relu, value) = (true, next);
+    }
+    let mut body = body.clone();
+    body.instrs[value] = Instr::Product;
+    let (body, regs) = without_unused(&body, stores.iter().map(|store| store.reg));
+    let stores: Vec<Store> = stores.iter().zip(regs).map(|(store, reg)| Store { reg, ..store.clone() }).collect();
+    if let ([Instr::Product], [Store { output, access, .. }]) = (&body.instrs[..], &stores[..])
+        && access.offset == 0
+        && access.strides == [shape[1], 1]
+        && (output.len, output.dtype) == (shape.iter().product(), DType::F32)
+    {
+        return (beginning, plan::Output::Buffer(*output));
+    }
+    let (shape, inputs) = (shape.clone(), inputs.clone());
+    (beginning, plan::Output::Epilogue(Box::new(plan::Epilogue { shape, inputs, body, stores })))
+}
+
+/// A body without instructions that none of so many registers need, and what these are called then.
+pub fn without_unused(body: &Body, wanted: impl Iterator<Item = Reg> + Clone) -> (Body, Vec<Reg>) {
+    let mut used = vec![false; body.instrs.len()];
+    wanted.clone().for_each(|reg| used[usize::from(reg)] = true);
+    for reg in (0..body.instrs.len()).rev() {
+        if used[reg] {
+            operands_of(&body.instrs[reg]).into_iter().for_each(|operand| used[operand] = true);
+        }
+    }
+    let mut place = vec![0; body.instrs.len()];
+    let mut instrs = Vec::new();
+    for (reg, instr) in body.instrs.iter().enumerate().filter(|(reg, _)| used[*reg]) {
+        let mut instr = instr.clone();
+        instr.for_operands(|operand| *operand = place[usize::from(*operand)]);
+        place[reg] = instrs.len() as Reg;
+        instrs.push(instr);
+    }
+    (Body { instrs }, wanted.map(|reg| place[usize::from(reg)]).collect())
 }
 
 impl Output {

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::epilogue::Output;
+use super::epilogue::{Beginning, Output};
 use super::isa::{Isa, second_cache};
 use super::memory::{Region, Words};
-use super::product::{Inner, Outer, STRIP, Steps, Transpose, inner, outer, transpose};
+use super::product::{Finish, Inner, Outer, STRIP, Steps, Transpose, inner, outer, transpose};
 use super::tile::Frame;
 use super::{Job, Turn};
 
@@ -61,6 +61,8 @@ pub struct MatMul {
     columns: usize,
     a: Region,
     b: Region,
+    /// What becomes of sums that have all their terms.
+    beginning: Beginning,
     out: Output,
     isa: Isa,
     transpose_a: bool,
@@ -98,7 +100,7 @@ impl MatMul {
         transpose_a: bool,
         transpose_b: bool,
         [a, b]: [Region; 2],
-        out: Output,
+        (beginning, out): (Beginning, Output),
         turn: Turn,
         isa: Isa,
     ) -> MatMul {
@@ -150,6 +152,7 @@ impl MatMul {
             panels: Words::zeroed(if copies { n.div_ceil(panel) * panel * k } else { 0 }),
             part,
             by_rows: turn.batch().is_some(),
+            beginning,
             out,
         }
     }
@@ -254,6 +257,11 @@ impl MatMul {
                                 out: out.add(column - start),
                                 out_row,
                                 add: piece > 0,
+                                finish: if piece + length == k {
+                                    self.beginning.at_column(column)
+                                } else {
+                                    Finish::default()
+                                },
                             };
                             inner(self.isa, &product);
                         }
@@ -316,6 +324,7 @@ impl MatMul {
                     out_row,
                     fragments: None,
                     add: steps.start > 0,
+                    finish: if steps.end == self.k { self.beginning.at_column(column) } else { Finish::default() },
                 };
                 outer(self.isa, &product);
             }

@@ -40,7 +40,7 @@ use std::ops::Range;
 use super::{BackendError, Meet, Session, Setup, alone};
 use crate::ir::{DType, StateId};
 use crate::plan::{self, BufferRef, Fusion, Kernel, KernelKind, Plan, Store};
-use epilogue::{Epilogue, Output};
+use epilogue::{Beginning, Epilogue, Output};
 use isa::Isa;
 use matmul::MatMul;
 use memory::{Memory, Region, Words, Workspace};
@@ -283,7 +283,14 @@ fn compile(
         }
         KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a, b, out } => {
             let operands = [bind(a), bind(b)];
-            Box::new(MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, operands, result(out), turn, isa))
+            let (beginning, out) = match out {
+                plan::Output::Epilogue(it) if it.shape == [*m, *n] => {
+                    let (beginning, rest) = epilogue::in_registers(it, bind);
+                    (beginning, result(&rest))
+                }
+                _ => (Beginning::default(), result(out)),
+            };
+            Box::new(MatMul::new([*m, *n, *k], *transpose_a, *transpose_b, operands, (beginning, out), turn, isa))
         }
         KernelKind::Conv2d { geometry, x, weight, out } => {
             conv::forward(*geometry, [bind(x), bind(weight)], result(out), batch, workspace, isa)

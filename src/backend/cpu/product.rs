@@ -65,6 +65,26 @@ impl Fragments {
     }
 }
 
+/// What becomes of the elements of a product before they are written, while they are in registers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finish {
+    /// What is added to each row: as many numbers as there are columns.
+    pub row: Option<*const f32>,
+    /// Whether what is below 0 becomes 0.
+    pub relu: bool,
+}
+
+impl Finish {
+    /// What becomes of the columns from one on.
+    ///
+    /// # Safety
+    /// There are as many.
+    pub unsafe fn at_column(self, column: usize) -> Finish {
+        // SAFETY: the caller's promise.
+        Finish { row: self.row.map(|row| unsafe { row.add(column) }), ..self }
+    }
+}
+
 /// `out [rows, columns] = a · b`, where each step of the sums has its own place, `aₖ` and `bₖ`:
 /// `out[i, j] = Σₖ a[i / 8·a_strip + i % 8·a_row + aₖ] · b[bₖ + j]`.
 #[derive(Clone, Copy)]
@@ -91,6 +111,8 @@ pub struct Outer<'a> {
     pub fragments: Option<&'a Fragments>,
     /// Whether the product is added to what is there; then rows of the result are runs.
     pub add: bool,
+    /// What becomes of the sums.
+    pub finish: Finish,
 }
 
 for_each_isa! {
@@ -188,6 +210,7 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
                 }
             }
         }
+        finish_tile(&mut sums, p.finish.at_column(column), columns);
         if p.fragments.is_none() && columns == N * V::LANES {
             for (at, sums) in sums.iter().enumerate() {
                 for (vector, sum) in sums.iter().enumerate() {
@@ -205,6 +228,33 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
             }
         }
         place_tile::<V>(p, tile, [row, ROWS], [column, columns], N);
+    }
+}
+
+/// Finishes the sums of a tile of so many columns.
+///
+/// # Safety
+/// As [`outer`].
+#[inline(always)]
+unsafe fn finish_tile<V: Vector, const ROWS: usize, const N: usize>(
+    sums: &mut [[V; N]; ROWS],
+    finish: Finish,
+    columns: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(row) = finish.row {
+            for vector in 0..N {
+                let added = match columns - vector * V::LANES {
+                    len if len < V::LANES => V::load_some(row.add(vector * V::LANES), len),
+                    _ => V::load(row.add(vector * V::LANES)),
+                };
+                sums.iter_mut().for_each(|sums| sums[vector] = sums[vector].add_product(V::splat(1.0), added));
+            }
+        }
+        if finish.relu {
+            sums.iter_mut().flatten().for_each(|sum| *sum = sum.relu());
+        }
     }
 }
 
@@ -265,6 +315,8 @@ pub struct Inner<'a> {
     pub out_row: usize,
     /// Whether the product is added to what is there.
     pub add: bool,
+    /// What becomes of the sums.
+    pub finish: Finish,
 }
 
 for_each_isa! {
@@ -352,7 +404,11 @@ unsafe fn inner_tile<V: Vector, const ROWS: usize>(p: &Inner<'_>, row: usize, co
                 let (to, row_of_tile) = ((start + at) / ROWS, (start + at) % ROWS);
                 if column + to <= last {
                     let out = p.out.add((row + row_of_tile) * p.out_row + column + to);
-                    *out = if p.add { *out + *total } else { *total };
+                    let mut sum = if p.add { *out + *total } else { *total };
+                    if let Some(row) = p.finish.row {
+                        sum += *row.add(column + to);
+                    }
+                    *out = if p.finish.relu && sum < 0.0 { 0.0 } else { sum };
                 }
             }
         }

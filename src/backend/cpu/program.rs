@@ -619,7 +619,8 @@ fn form_of(rates: &[Rate], rate: Rate, a: usize, b: usize) -> Form {
     }
 }
 
-fn operands_of(instr: &Instr) -> Vec<usize> {
+/// The registers that an instruction reads.
+pub fn operands_of(instr: &Instr) -> Vec<usize> {
     let mut operands = Vec::new();
     instr.clone().for_operands(|operand| operands.push(usize::from(*operand)));
     operands

@@ -3,6 +3,7 @@
 //! Updates of states keep the old value once a step has gone wrong: `select(guard, old, new)`. The guard is the same
 //! everywhere, so each of its cases has a program of its own, without selections.
 
+use super::epilogue::without_unused;
 use super::isa::Isa;
 use super::memory::Region;
 use super::program::{Program, Space};
@@ -115,27 +116,11 @@ fn decided(
             stands[reg] = stands[usize::from(if chooses_first { *a } else { *b })];
         }
     }
-    let mut used = vec![false; body.instrs.len()];
-    stores.iter().for_each(|(store, _)| used[usize::from(stands[usize::from(store.reg)])] = true);
-    for reg in (0..body.instrs.len()).rev() {
-        if used[reg] {
-            let mut instr = body.instrs[reg].clone();
-            instr.for_operands(|operand| used[usize::from(stands[usize::from(*operand)])] = true);
-        }
+    let mut body = body.clone();
+    for instr in &mut body.instrs {
+        instr.for_operands(|operand| *operand = stands[usize::from(*operand)]);
     }
-    let mut place = vec![0; body.instrs.len()];
-    let mut instrs = Vec::new();
-    for (reg, instr) in body.instrs.iter().enumerate() {
-        if used[reg] {
-            let mut instr = instr.clone();
-            instr.for_operands(|operand| *operand = place[usize::from(stands[usize::from(*operand)])]);
-            place[reg] = instrs.len() as Reg;
-            instrs.push(instr);
-        }
-    }
-    let moved = |(store, region): &(Store, Region)| {
-        let reg = place[usize::from(stands[usize::from(store.reg)])];
-        (Store { reg, ..store.clone() }, *region)
-    };
-    (Body { instrs }, stores.iter().map(moved).collect())
+    let (body, regs) = without_unused(&body, stores.iter().map(|(store, _)| stands[usize::from(store.reg)]));
+    let moved = |((store, region), reg): (&(Store, Region), Reg)| (Store { reg, ..store.clone() }, *region);
+    (body, stores.iter().zip(regs).map(moved).collect())
 }

@@ -52,6 +52,8 @@ pub trait Vector: Copy {
     unsafe fn store_every_second(self, to: *mut f32);
     /// `self + a·b`
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// [`Unary::Relu`](crate::ir::Unary::Relu) of each lane: NaN and −0 stay.
+    unsafe fn relu(self) -> Self;
     /// The sums of the lanes of eight vectors, each in the same order of halves.
     unsafe fn totals(of: [Self; 8]) -> [f32; 8];
     /// Copies a block of 8 rows and 8 columns so that rows become columns.
@@ -231,6 +233,11 @@ impl<const FUSED: bool> Vector for Four<FUSED> {
             if FUSED { a.0[lane].mul_add(b.0[lane], self.0[lane]) } else { a.0[lane] * b.0[lane] + self.0[lane] }
         };
         Four([lane(0), lane(1), lane(2), lane(3)])
+    }
+
+    #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        Four(self.0.map(|x| if x < 0.0 { 0.0 } else { x }))
     }
 
     #[inline(always)]

@@ -34,6 +34,12 @@ impl Vector for float32x4_t {
     }
 
     #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        // SAFETY: as above. A maximum of zeros would be the one without a sign.
+        unsafe { vbslq_f32(vcltzq_f32(self), vdupq_n_f32(0.0), self) }
+    }
+
+    #[inline(always)]
     unsafe fn load_some(from: *const f32, len: usize) -> Self {
         let mut lanes = [0.0; 4];
         // SAFETY: as above.

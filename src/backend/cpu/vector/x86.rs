@@ -90,6 +90,12 @@ impl Vector for __m512 {
     }
 
     #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        // SAFETY: as above. The second operand is the result where one is NaN or both are zeros.
+        unsafe { _mm512_max_ps(_mm512_setzero_ps(), self) }
+    }
+
+    #[inline(always)]
     unsafe fn load_some(from: *const f32, len: usize) -> Self {
         // SAFETY: as above; lanes outside the mask are not read.
         unsafe { _mm512_maskz_loadu_ps(lanes(0, len), from) }
@@ -198,6 +204,12 @@ impl Vector for __m256 {
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: as above.
         unsafe { _mm256_fmadd_ps(a, b, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        // SAFETY: as above. The second operand is the result where one is NaN or both are zeros.
+        unsafe { _mm256_max_ps(_mm256_setzero_ps(), self) }
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::epilogue::Output;
 use super::super::isa::Isa;
 use super::super::memory::{Lent, Region, Workspace};
-use super::super::product::{Outer, STRIP, Steps, outer};
+use super::super::product::{Finish, Outer, STRIP, Steps, outer};
 use super::super::{Batch, Job};
 use super::{PRODUCTS, Planes, Products, ROWS, Source, Sums, TAPS};
 use crate::ir::ConvGeometry;
@@ -269,6 +269,7 @@ impl Conv {
                             out_row: self.columns,
                             fragments: None,
                             add: false,
+                            finish: Finish::default(),
                         };
                         outer(self.isa, &product);
                     }
