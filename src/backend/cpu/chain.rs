@@ -68,15 +68,21 @@ fn linked(
     let is_short =
         |group: &Vec<usize>| group.iter().map(|index| operations(&plan.kernels[*index])).sum::<u64>() < SHORT;
     let is_short: Vec<bool> = chain.late.iter().map(is_short).collect();
-    let mut joined = if block >= batch.rows { joined(plan, chain, bind, isa) } else { Vec::new() };
+    let runs = if block >= batch.rows { runs(plan, chain) } else { Vec::new() };
+    let together = |(members, joined): (Vec<usize>, Joined)| {
+        let others = plan.kernels.iter().enumerate().filter(|(index, _)| !members.contains(index));
+        let read: Vec<BufferRef> = others.flat_map(|(_, kernel)| kernel.inputs()).collect();
+        let is_read = |buffer: &BufferRef| read.iter().any(|read| read.place == buffer.place);
+        Some((members, joined.compile(bind, &is_read, isa)?))
+    };
+    let mut runs: Vec<_> = runs.into_iter().filter_map(together).map(|(members, job)| (members, Some(job))).collect();
     let mut jobs: Vec<Box<dyn Job>> = Vec::new();
     let mut open = Open::default();
     for index in chain.kernels.clone() {
         let kernel = &plan.kernels[index];
-        if let Some(run) = joined.iter_mut().find(|run| run.members.contains(&index)) {
-            if let Some(job) = run.job.take() {
-                open.by_rows.push(ByRows { job, rows_phase: 0, copies: 0 });
-            }
+        if let Some((_, job)) = runs.iter_mut().find(|(members, _)| members.contains(&index)) {
+            // In the place of the first.
+            open.by_rows.extend(job.take().map(|job| ByRows { job, rows_phase: 0, copies: 0 }));
             continue;
         }
         if let Some(group) = chain.late.iter().position(|group| group.contains(&index)) {
@@ -98,15 +104,9 @@ fn linked(
     jobs
 }
 
-/// Kernels of a chain that are one job.
-struct Run {
-    /// The first is that in whose place the job is.
-    members: Vec<usize>,
-    job: Option<Box<dyn Job>>,
-}
-
-/// Runs of short kernels of a chain that goes through all rows at once, and what of the first late ones belongs to them.
-fn joined(plan: &Plan, chain: &plan::Chain, bind: &dyn Fn(&BufferRef) -> Region, isa: Isa) -> Vec<Run> {
+/// Runs of short kernels of a chain that goes through all rows at once, and what of the first late ones belongs to them:
+/// their numbers, and all of them as one.
+pub fn runs(plan: &Plan, chain: &plan::Chain) -> Vec<(Vec<usize>, Joined)> {
     let is_late = |index: &usize| chain.late.iter().flatten().any(|late| late == index);
     let by_rows: Vec<usize> = chain.kernels.clone().filter(|index| !is_late(index)).collect();
     let columns = |index: &usize| Joined::columns(&plan.kernels[*index], chain.rows);
@@ -131,12 +131,7 @@ fn joined(plan: &Plan, chain: &plan::Chain, bind: &dyn Fn(&BufferRef) -> Region,
                 members.push(*index);
             }
         }
-        let others = plan.kernels.iter().enumerate().filter(|(index, _)| !members.contains(index));
-        let read: Vec<BufferRef> = others.flat_map(|(_, kernel)| kernel.inputs()).collect();
-        let is_read = |buffer: &BufferRef| read.iter().any(|read| read.place == buffer.place);
-        if let Some(job) = joined.compile(bind, &is_read, isa) {
-            runs.push(Run { members, job: Some(job) });
-        }
+        runs.push((members, joined));
     }
     runs
 }

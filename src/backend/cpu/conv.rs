@@ -9,7 +9,7 @@ use super::depthwise::{Depthwise, DepthwiseKind};
 use super::epilogue::{Late, Output};
 use super::isa::Isa;
 use super::memory::{Region, Words, Workspace};
-use super::product::{Finish, Fragments, Outer, STRIP, Steps, outer};
+use super::product::{Finish, Fragments, Outer, Runs, STRIP, outer};
 use super::spread::{Spread, copy_to_every_second};
 use super::winograd;
 use super::{Batch, Job};
@@ -217,9 +217,10 @@ struct Pass {
 /// A pass made ready.
 struct Bound {
     pass: Pass,
-    /// Where its filters begin in the copy, in strips, and where each step is in a row of a strip.
+    /// Where its filters begin in the copy, in strips.
     a_start: usize,
-    a_steps: Vec<usize>,
+    /// Where each step is in a row of a strip, and in the image.
+    steps: Runs,
     /// Pixels in rows of the laid out image.
     columns: usize,
     target: Target,
@@ -299,8 +300,9 @@ impl Conv {
                 };
                 Target::Runs(Fragments::new(columns, isa.lanes(), place))
             };
-            let a_steps = (0..pass.a_steps.len()).map(|step| step * STRIP).collect();
-            Bound { a_start, a_steps, columns, target, pass }
+            let places = pass.b_steps.iter().enumerate().map(|(step, place)| [step * STRIP, *place]);
+            let steps = Runs::of(&places.collect::<Vec<_>>());
+            Bound { a_start, steps, columns, target, pass }
         };
         let passes = passes.into_iter().map(bind).collect();
         Conv {
@@ -359,9 +361,9 @@ impl Conv {
                     columns: bound.columns,
                     a: filters.add(bound.a_start),
                     a_row: 1,
-                    a_strip: STRIP * bound.a_steps.len(),
+                    a_strip: STRIP * bound.steps.len(),
                     b,
-                    steps: Steps::Listed { a: &bound.a_steps, b: &bound.pass.b_steps },
+                    steps: bound.steps.steps(),
                     out: out.as_mut_ptr().add(bound.pass.first),
                     out_row: self.plane,
                     fragments: match &bound.target {
@@ -428,8 +430,8 @@ impl Conv {
             (self.weight.slice(), std::slice::from_raw_parts_mut(filters, self.filters.len()))
         };
         for (group, filters) in filters.chunks_exact_mut(self.group_filters.max(1)).enumerate() {
-            for bound in self.passes.iter().filter(|bound| !bound.a_steps.is_empty()) {
-                let strips = filters[bound.a_start..].chunks_exact_mut(STRIP * bound.a_steps.len());
+            for bound in self.passes.iter().filter(|bound| bound.steps.len() > 0) {
+                let strips = filters[bound.a_start..].chunks_exact_mut(STRIP * bound.steps.len());
                 for (strip, to) in strips.take(self.channels.div_ceil(STRIP)).enumerate() {
                     let first = strip * STRIP;
                     let own = STRIP.min(self.channels - first);

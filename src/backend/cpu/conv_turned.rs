@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::epilogue::Output;
 use super::isa::Isa;
 use super::memory::{Lent, Region, Workspace};
-use super::product::{Finish, Outer, STRIP, Steps, Transpose, outer, transpose};
+use super::product::{Finish, Outer, Runs, STRIP, Transpose, outer, transpose};
 use super::winograd::{self, PRODUCTS, ROWS, Source, Sums, TAPS};
 use super::{Batch, Job};
 use crate::ir::ConvGeometry;
@@ -50,8 +50,7 @@ pub struct TurnedWeightGrad {
     together: usize,
     band: usize,
     /// Where each pixel is in the gradient, or in the sums of its rows, and in the images.
-    grad_steps: Vec<usize>,
-    image_steps: Vec<usize>,
+    pixels: Runs,
     zeros: Vec<f32>,
     /// Images of a part, and filters of one of a group.
     part: usize,
@@ -115,8 +114,7 @@ impl TurnedWeightGrad {
             taps,
             together,
             band,
-            grad_steps: Vec::new(),
-            image_steps: Vec::new(),
+            pixels: Runs::of(&[]),
             zeros: vec![0.0; (channels * g.input[1]).max(width)],
             part,
             part_filters,
@@ -124,19 +122,19 @@ impl TurnedWeightGrad {
             by_rows: batch.is_some(),
             geometry,
         };
-        (turned.grad_steps, turned.image_steps) = turned.steps();
+        turned.pixels = turned.places_of_pixels();
         turned
     }
 
     /// Where the pixels of a block are: those of an image after those of the one before, row by row.
-    fn steps(&self) -> (Vec<usize>, Vec<usize>) {
+    fn places_of_pixels(&self) -> Runs {
         let g = &self.geometry;
         let [height, width] = g.output;
         let pixels = 0..self.together * self.band * width;
-        match self.form {
+        let places: Vec<[usize; 2]> = match self.form {
             Form::Sums => {
                 let place = |pixel: usize| (pixel / width * self.image_row() + pixel % width) * self.channels;
-                (pixels.clone().collect(), pixels.map(place).collect())
+                pixels.map(|pixel| [pixel, place(pixel)]).collect()
             }
             Form::Taps => {
                 let [step_y, step_x] = g.stride;
@@ -147,9 +145,10 @@ impl TurnedWeightGrad {
                     let in_image = (y * step_y * row + x * step_x) * self.channels;
                     [image * g.filters * height * width + y * width + x, image * self.image_words() + in_image]
                 };
-                pixels.map(place).map(|[grad, image]| (grad, image)).unzip()
+                pixels.map(place).collect()
             }
-        }
+        };
+        Runs::of(&places)
     }
 
     fn n_sums(&self) -> usize {
@@ -206,7 +205,7 @@ impl TurnedWeightGrad {
         let words = match self.form {
             Form::Sums => {
                 let turned = (self.band * ROWS + TAPS - 1).min(self.geometry.input[0]) * self.geometry.input[1];
-                [turned * self.channels, PRODUCTS * images + 16, PRODUCTS * self.part_filters * self.grad_steps.len()]
+                [turned * self.channels, PRODUCTS * images + 16, PRODUCTS * self.part_filters * self.pixels.len()]
             }
             Form::Taps => [0, images + 16, 0],
         };
@@ -291,8 +290,8 @@ impl TurnedWeightGrad {
             };
             let to = Sums {
                 to: grads,
-                product: self.part_filters * self.grad_steps.len(),
-                plane: self.grad_steps.len(),
+                product: self.part_filters * self.pixels.len(),
+                plane: self.pixels.len(),
                 tile: g.output[1],
                 before: 0,
                 width: g.output[1],
@@ -369,7 +368,7 @@ impl TurnedWeightGrad {
             for product in 0..self.n_products() {
                 let (a, a_row, b) = match self.form {
                     Form::Sums => {
-                        let row = self.grad_steps.len();
+                        let row = self.pixels.len();
                         let a = grad_rows.add(product * self.part_filters * row).cast_const();
                         (a, row, product * self.together * self.image_words())
                     }
@@ -387,7 +386,7 @@ impl TurnedWeightGrad {
                     a_row,
                     a_strip: STRIP * a_row,
                     b: image_rows.add(b),
-                    steps: Steps::Listed { a: &self.grad_steps[..pixels], b: &self.image_steps[..pixels] },
+                    steps: self.pixels.first(pixels),
                     out: sums.add(out),
                     out_row: self.row(),
                     fragments: None,

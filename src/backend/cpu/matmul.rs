@@ -319,7 +319,7 @@ impl MatMul {
                     a_row,
                     a_strip,
                     b: b.add(steps.start * self.b_step),
-                    steps: Steps::Even { number: steps.len(), a: self.a_step, b: self.b_step },
+                    steps: Steps::even(steps.len(), [self.a_step, self.b_step]),
                     out: out.add(column - start),
                     out_row,
                     fragments: None,

@@ -65,6 +65,46 @@ impl Fragments {
     }
 }
 
+/// [`Steps`] that were a list of places.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    starts: Vec<[usize; 2]>,
+    number: usize,
+    distance: [usize; 2],
+}
+
+impl Runs {
+    /// The longest runs, all of one length, that the places of the steps in both operands are.
+    pub fn of(places: &[[usize; 2]]) -> Runs {
+        let apart = |pair: &[[usize; 2]]| [0, 1].map(|side| pair[1][side].wrapping_sub(pair[0][side]));
+        let distance = places.get(..2).map_or([0, 0], apart);
+        let is_even = |run: &[[usize; 2]]| run.windows(2).all(|pair| apart(pair) == distance);
+        let is_length = |number: &usize| places.len().is_multiple_of(*number) && places.chunks(*number).all(is_even);
+        let number = (1..=places.len()).rev().find(is_length).unwrap_or(0);
+        Runs { starts: places.iter().step_by(number.max(1)).copied().collect(), number, distance }
+    }
+
+    /// How many steps there are.
+    pub fn len(&self) -> usize {
+        self.starts.len() * self.number
+    }
+
+    /// All steps.
+    pub fn steps(&self) -> Steps<'_> {
+        self.first(self.len())
+    }
+
+    /// So many steps: some of the only run, or whole runs.
+    pub fn first(&self, count: usize) -> Steps<'_> {
+        let Runs { starts, number, distance } = self;
+        if let [start] = &starts[..] {
+            return Steps { starts: std::slice::from_ref(start), number: count, distance: *distance };
+        }
+        assert!(count.is_multiple_of((*number).max(1)), "{count} steps are runs of {number}");
+        Steps { starts: &starts[..count / (*number).max(1)], number: *number, distance: *distance }
+    }
+}
+
 /// What becomes of the elements of a product before they are written, while they are in registers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Finish {
@@ -186,7 +226,6 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let first = p.a.add(row / STRIP * p.a_strip + row % STRIP * p.a_row);
-        let a: [*const f32; ROWS] = std::array::from_fn(|at| first.add(at * p.a_row));
         let b = p.b.add(column);
         let out = p.out.add(row * p.out_row + column);
         if p.add {
@@ -196,7 +235,7 @@ unsafe fn outer_tile<V: Vector, const ROWS: usize, const N: usize>(
                 prefetch(row.add(columns - 1));
             }
         }
-        let mut sums = V::outer_sums::<ROWS, N>(a, b, p.steps);
+        let mut sums = V::outer_sums::<ROWS, N>(first, p.a_row, b, p.steps);
         if p.add {
             // Behind the sums, not before: sums of sums lose less than one long sum.
             for (at, sums) in sums.iter_mut().enumerate() {
@@ -457,6 +496,43 @@ unsafe fn transpose_body<A: Arithmetic>(copy: Transpose) {
                 let (from, to) = (from.add(row * from_row + column), to.add(column * to_row + row));
                 A::Vector::transpose(from, from_row, to, to_row);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Runs, Steps};
+
+    fn places(steps: Steps<'_>) -> Vec<[usize; 2]> {
+        let run = |start: &[usize; 2]| {
+            let place = |step: usize, side: usize| start[side].wrapping_add(step.wrapping_mul(steps.distance[side]));
+            (0..steps.number).map(|step| [place(step, 0), place(step, 1)]).collect::<Vec<_>>()
+        };
+        steps.starts.iter().flat_map(run).collect()
+    }
+
+    #[test]
+    fn runs_have_the_places_that_they_were_made_of() {
+        let image = |at: usize| [at * 8, at / 9 * 100 + at % 9 / 3 * 12 + at % 3];
+        let cases: [(Vec<[usize; 2]>, usize); 7] = [
+            (Vec::new(), 0),
+            (vec![[5, 7]], 1),
+            ((0..10).map(|at| [at * 8, at * 24]).collect(), 10),
+            // Three taps in each of three rows of each of four channels.
+            ((0..36).map(image).collect(), 3),
+            // From the last to the first.
+            ((0..12).map(|at| [at, 100 - at % 4 + at / 4 * 50]).collect(), 4),
+            // Even for longer than runs can be.
+            ((0..6).map(|at| [at, if at < 5 { at } else { 9 }]).collect(), 1),
+            ((0..6).map(|at| [at / 2 * 7 + at % 2, at]).collect(), 2),
+        ];
+        for (list, length) in cases {
+            let runs = Runs::of(&list);
+            assert_eq!((runs.number, runs.len()), (length, list.len()), "{list:?}");
+            assert_eq!(places(runs.steps()), list);
+            let half = if length == list.len() { list.len() / 2 } else { list.len() / length / 2 * length };
+            assert_eq!(places(runs.first(half)), list[..half]);
         }
     }
 }

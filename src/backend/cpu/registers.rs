@@ -12,15 +12,13 @@ pub const VECTORS: usize = 3;
 /// The sums of a tile.
 pub type Sums = [[__m256; VECTORS]; ROWS];
 
-/// What a step adds to the sums of a row of the left operand, which lies at `{at}` times `$scale` from `$a`.
+/// What a step adds to the sums of a row of the left operand, which lies at the address `$from`.
 macro_rules! products_of_a_row {
-    ($load:literal, $a:literal, $scale:literal, $first:literal, $second:literal, $third:literal) => {
+    ($load:literal, $from:literal, $first:literal, $second:literal, $third:literal) => {
         concat!(
             $load,
-            " ymm15, [{",
-            $a,
-            "} + {at}",
-            $scale,
+            " ymm15, [",
+            $from,
             "]\nvfmadd231ps ymm",
             $first,
             ", ymm15, ymm12\nvfmadd231ps ymm",
@@ -32,130 +30,68 @@ macro_rules! products_of_a_row {
     };
 }
 
-/// `Σₖ a[row][aₖ] · b[bₖ + …]`, as [`Vector::outer_sums`](super::vector::Vector::outer_sums) says.
+/// A step of [`outer_sums`], and on to the next.
+macro_rules! outer_step {
+    () => {
+        concat!(
+            "vmovups ymm12, [{b}]\nvmovups ymm13, [{b} + 32]\nvmovups ymm14, [{b} + 64]\nadd {b}, {b_step}\n",
+            products_of_a_row!("vbroadcastss", "{a}", "0", "1", "2"),
+            products_of_a_row!("vbroadcastss", "{a} + {row}", "3", "4", "5"),
+            products_of_a_row!("vbroadcastss", "{a} + {row}*2", "6", "7", "8"),
+            products_of_a_row!("vbroadcastss", "{a} + {row_3}", "9", "10", "11"),
+            "add {a}, {a_step}"
+        )
+    };
+}
+
+/// `Σₖ a[row·a_row + aₖ] · b[bₖ + …]`, as [`Vector::outer_sums`](super::vector::Vector::outer_sums) says. Places are
+/// computed step by step: to read each from a list would be one more of the loads by which the loop is bound.
 ///
 /// # Safety
 /// The processor has AVX2 and FMA, and all elements are inside their allocations.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-pub unsafe fn outer_sums(a: [*const f32; ROWS], b: *const f32, steps: Steps<'_>) -> Sums {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match steps {
-            Steps::Even { number, a: a_step, b: b_step } => even_sums(a, b, number, [a_step, b_step]),
-            Steps::Listed { a: a_steps, b: b_steps } => listed_sums(a, a_steps, b, b_steps),
-        }
-    }
-}
-
-/// A step of the sums that lies `{a_step}` and `{b_step}` bytes before the next.
-macro_rules! even_step {
-    () => {
-        concat!(
-            "vmovups ymm12, [{b}]\nvmovups ymm13, [{b} + 32]\nvmovups ymm14, [{b} + 64]\nadd {b}, {b_step}\n",
-            products_of_a_row!("vbroadcastss", "a0", "", "0", "1", "2"),
-            products_of_a_row!("vbroadcastss", "a1", "", "3", "4", "5"),
-            products_of_a_row!("vbroadcastss", "a2", "", "6", "7", "8"),
-            products_of_a_row!("vbroadcastss", "a3", "", "9", "10", "11"),
-            "add {at}, {a_step}"
-        )
-    };
-}
-
-/// [`outer_sums`] of `number` steps at even distances. Lists of places would take room in the nearest cache, which the
-/// operands need.
-///
-/// # Safety
-/// As [`outer_sums`].
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-unsafe fn even_sums(a: [*const f32; ROWS], b: *const f32, number: usize, steps: [usize; 2]) -> Sums {
+pub unsafe fn outer_sums(a: *const f32, a_row: usize, b: *const f32, steps: Steps<'_>) -> Sums {
+    const FLOAT: usize = size_of::<f32>();
     let mut s = [[_mm256_setzero_ps(); VECTORS]; ROWS];
-    if number == 0 {
+    if steps.starts.is_empty() || steps.number == 0 {
         return s;
     }
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
-            // One by itself if their number is odd, then two and two.
-            "shr {number}, 1",
-            "jnc 2f",
-            even_step!(),
-            "test {number}, {number}",
-            "jz 3f",
+            // A run, of which one step goes by itself if their number is odd, and the others two and two.
             "2:",
-            even_step!(),
-            even_step!(),
-            "dec {number}",
-            "jnz 2b",
+            "mov {a}, [{starts} + {run}]",
+            "mov {b}, [{starts} + {run} + 8]",
+            "lea {a}, [{a_start} + {a}*4]",
+            "lea {b}, [{b_start} + {b}*4]",
+            "mov {left}, {number}",
+            "shr {left}, 1",
+            "jnc 3f",
+            outer_step!(),
+            "test {left}, {left}",
+            "jz 4f",
             "3:",
-            a0 = in(reg) a[0],
-            a1 = in(reg) a[1],
-            a2 = in(reg) a[2],
-            a3 = in(reg) a[3],
-            b = inout(reg) b => _,
-            a_step = in(reg) steps[0] * size_of::<f32>(),
-            b_step = in(reg) steps[1] * size_of::<f32>(),
-            number = inout(reg) number => _,
-            at = inout(reg) 0_usize => _,
-            inout("ymm0") s[0][0],
-            inout("ymm1") s[0][1],
-            inout("ymm2") s[0][2],
-            inout("ymm3") s[1][0],
-            inout("ymm4") s[1][1],
-            inout("ymm5") s[1][2],
-            inout("ymm6") s[2][0],
-            inout("ymm7") s[2][1],
-            inout("ymm8") s[2][2],
-            inout("ymm9") s[3][0],
-            inout("ymm10") s[3][1],
-            inout("ymm11") s[3][2],
-            out("ymm12") _,
-            out("ymm13") _,
-            out("ymm14") _,
-            out("ymm15") _,
-            options(nostack, readonly),
-        );
-    }
-    s
-}
-
-/// [`outer_sums`] of steps at the places of two lists.
-///
-/// # Safety
-/// As [`outer_sums`].
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-unsafe fn listed_sums(a: [*const f32; ROWS], a_steps: &[usize], b: *const f32, b_steps: &[usize]) -> Sums {
-    let mut s = [[_mm256_setzero_ps(); VECTORS]; ROWS];
-    let count = a_steps.len().min(b_steps.len());
-    if count == 0 {
-        return s;
-    }
-    // SAFETY: the caller's promise; the steps are read from their first to the last that both have.
-    unsafe {
-        asm!(
-            "2:",
-            "mov {at}, [{b_steps} + {step}*8]",
-            "vmovups ymm12, [{b} + {at}*4]",
-            "vmovups ymm13, [{b} + {at}*4 + 32]",
-            "vmovups ymm14, [{b} + {at}*4 + 64]",
-            "mov {at}, [{a_steps} + {step}*8]",
-            products_of_a_row!("vbroadcastss", "a0", "*4", "0", "1", "2"),
-            products_of_a_row!("vbroadcastss", "a1", "*4", "3", "4", "5"),
-            products_of_a_row!("vbroadcastss", "a2", "*4", "6", "7", "8"),
-            products_of_a_row!("vbroadcastss", "a3", "*4", "9", "10", "11"),
-            "inc {step}",
+            outer_step!(),
+            outer_step!(),
+            "dec {left}",
+            "jnz 3b",
+            "4:",
+            "add {run}, 16",
             "jnz 2b",
-            a0 = in(reg) a[0],
-            a1 = in(reg) a[1],
-            a2 = in(reg) a[2],
-            a3 = in(reg) a[3],
-            b = in(reg) b,
-            a_steps = in(reg) a_steps.as_ptr().add(count),
-            b_steps = in(reg) b_steps.as_ptr().add(count),
-            step = inout(reg) -(count as isize) => _,
-            at = out(reg) _,
+            a = out(reg) _,
+            b = out(reg) _,
+            a_start = in(reg) a,
+            b_start = in(reg) b,
+            row = in(reg) a_row * FLOAT,
+            row_3 = in(reg) 3 * a_row * FLOAT,
+            a_step = in(reg) steps.distance[0].wrapping_mul(FLOAT),
+            b_step = in(reg) steps.distance[1].wrapping_mul(FLOAT),
+            starts = in(reg) steps.starts.as_ptr_range().end,
+            run = inout(reg) (size_of_val(steps.starts)).wrapping_neg() => _,
+            number = in(reg) steps.number,
+            left = out(reg) _,
             inout("ymm0") s[0][0],
             inout("ymm1") s[0][1],
             inout("ymm2") s[0][2],
@@ -195,10 +131,10 @@ pub unsafe fn add_inner_sums(s: &mut Sums, a: [*const f32; ROWS], b: [*const f32
             "vmovups ymm12, [{b0} + {at}*4]",
             "vmovups ymm13, [{b1} + {at}*4]",
             "vmovups ymm14, [{b2} + {at}*4]",
-            products_of_a_row!("vmovups", "a0", "*4", "0", "1", "2"),
-            products_of_a_row!("vmovups", "a1", "*4", "3", "4", "5"),
-            products_of_a_row!("vmovups", "a2", "*4", "6", "7", "8"),
-            products_of_a_row!("vmovups", "a3", "*4", "9", "10", "11"),
+            products_of_a_row!("vmovups", "{a0} + {at}*4", "0", "1", "2"),
+            products_of_a_row!("vmovups", "{a1} + {at}*4", "3", "4", "5"),
+            products_of_a_row!("vmovups", "{a2} + {at}*4", "6", "7", "8"),
+            products_of_a_row!("vmovups", "{a3} + {at}*4", "9", "10", "11"),
             "add {at}, 8",
             "cmp {at}, {end}",
             "jb 2b",

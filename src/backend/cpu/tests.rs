@@ -1,6 +1,7 @@
 //! Every kernel family against plain loops in f64, with each instruction set that the processor has and 1, 2 and 3
 //! threads.
 
+mod joined;
 mod movement;
 mod native;
 mod products;
@@ -14,7 +15,7 @@ use crate::backend::{DataBytes, Setup};
 use crate::ir::graph::{Init, count};
 use crate::ir::random::Sequence;
 use crate::ir::{DType, DataId, DataInfo, StateId, StateInfo, StateKind, States};
-use crate::plan::{Access, BufferRef, Instr, Kernel, KernelKind, Load, Place, Plan, Reg};
+use crate::plan::{Access, BufferRef, Chain, Instr, Kernel, KernelKind, Load, Place, Plan, Reg};
 
 /// Kernels over states.
 #[derive(Default)]
@@ -23,6 +24,7 @@ struct Case {
     words: Vec<Vec<u32>>,
     data: Vec<DataBytes>,
     kernels: Vec<Kernel>,
+    chains: Vec<Chain>,
 }
 
 impl Case {
@@ -66,14 +68,19 @@ impl Case {
         self.kernels.push(Kernel { kind, name: String::from("test") });
     }
 
+    fn plan(&self) -> Plan {
+        Plan {
+            kernels: self.kernels.clone(),
+            chains: self.chains.clone(),
+            data: self.data.iter().map(|data| data.info.clone()).collect(),
+            ..Plan::default()
+        }
+    }
+
     /// Runs all kernels with an instruction set and 1, 2 and 3 threads, and gives the words of a state, which must agree.
     fn run_with(&self, wanted: BufferRef, isa: Isa) -> Vec<u32> {
         let Place::State(wanted) = wanted.place else { unreachable!("results are states") };
-        let plan = Plan {
-            kernels: self.kernels.clone(),
-            data: self.data.iter().map(|data| data.info.clone()).collect(),
-            ..Plan::default()
-        };
+        let plan = self.plan();
         let run = |threads| {
             let setup = Setup { plans: std::slice::from_ref(&plan), states: &self.states, data: &self.data };
             let mut session = open_with(&setup, Some(threads), isa).unwrap();

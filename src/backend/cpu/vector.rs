@@ -5,25 +5,22 @@ mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Where each step of the sums of a product is in both operands.
+/// Where the steps of a product's sums are in the left and the right operand: runs of as many steps each, at even distances.
 #[derive(Clone, Copy, Debug)]
-pub enum Steps<'a> {
-    /// As far from the one before as every other.
-    Even {
-        /// How many there are.
-        number: usize,
-        /// The distance in the left operand.
-        a: usize,
-        /// The distance in the right operand.
-        b: usize,
-    },
-    /// At these places.
-    Listed {
-        /// In the left operand.
-        a: &'a [usize],
-        /// In the right operand; as many.
-        b: &'a [usize],
-    },
+pub struct Steps<'a> {
+    /// Where each run begins.
+    pub starts: &'a [[usize; 2]],
+    /// Steps of a run.
+    pub number: usize,
+    /// From one step of a run to the next; below 0 as a number that wraps around.
+    pub distance: [usize; 2],
+}
+
+impl Steps<'_> {
+    /// One run.
+    pub fn even(number: usize, distance: [usize; 2]) -> Steps<'static> {
+        Steps { starts: &[[0, 0]], number, distance }
+    }
 }
 
 /// As many floats as the processor computes with at once.
@@ -59,15 +56,16 @@ pub trait Vector: Copy {
     /// Copies a block of 8 rows and 8 columns so that rows become columns.
     unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize);
 
-    /// The tile `Σₖ a[row][aₖ] · b[bₖ + column]` of `N` vectors of columns, where `steps` say what `aₖ` and `bₖ` are.
+    /// The tile `Σₖ a[row·a_row + aₖ] · b[bₖ + column]` of `N` vectors of columns, where `steps` say what `aₖ` and `bₖ` are.
     #[inline(always)]
     unsafe fn outer_sums<const ROWS: usize, const N: usize>(
-        a: [*const f32; ROWS],
+        a: *const f32,
+        a_row: usize,
         b: *const f32,
         steps: Steps<'_>,
     ) -> [[Self; N]; ROWS] {
         // SAFETY: the caller's promise.
-        unsafe { outer_sums(a, b, steps) }
+        unsafe { outer_sums(a, a_row, b, steps) }
     }
 
     /// Adds `Σₖ a[row][k] · b[column][k]` of `vectors` whole vectors to sums by lane.
@@ -89,49 +87,28 @@ pub trait Vector: Copy {
 /// As [`Vector`].
 #[inline(always)]
 unsafe fn outer_sums<V: Vector, const ROWS: usize, const N: usize>(
-    a: [*const f32; ROWS],
+    a: *const f32,
+    a_row: usize,
     b: *const f32,
     steps: Steps<'_>,
 ) -> [[V; N]; ROWS] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[V::splat(0.0); N]; ROWS];
-        match steps {
-            Steps::Even { number, a: a_step, b: b_step } => {
-                for step in 0..number {
-                    add_step(&mut sums, a, step * a_step, b.add(step * b_step));
+        for [a_start, b_start] in steps.starts {
+            let (mut a, mut b) = (a.wrapping_add(*a_start), b.wrapping_add(*b_start));
+            for _ in 0..steps.number {
+                let row: [V; N] = std::array::from_fn(|at| V::load(b.add(at * V::LANES)));
+                for (at, sums) in sums.iter_mut().enumerate() {
+                    let a = V::splat(*a.add(at * a_row));
+                    for vector in 0..N {
+                        sums[vector] = sums[vector].add_product(a, row[vector]);
+                    }
                 }
-            }
-            Steps::Listed { a: a_steps, b: b_steps } => {
-                for (a_step, b_step) in a_steps.iter().zip(b_steps) {
-                    add_step(&mut sums, a, *a_step, b.add(*b_step));
-                }
+                (a, b) = (a.wrapping_add(steps.distance[0]), b.wrapping_add(steps.distance[1]));
             }
         }
         sums
-    }
-}
-
-/// Adds a step of the sums.
-///
-/// # Safety
-/// As [`Vector`].
-#[inline(always)]
-unsafe fn add_step<V: Vector, const ROWS: usize, const N: usize>(
-    sums: &mut [[V; N]; ROWS],
-    a: [*const f32; ROWS],
-    a_step: usize,
-    b: *const f32,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let b: [V; N] = std::array::from_fn(|at| V::load(b.add(at * V::LANES)));
-        for at in 0..ROWS {
-            let a = V::splat(*a[at].add(a_step));
-            for vector in 0..N {
-                sums[at][vector] = sums[at][vector].add_product(a, b[vector]);
-            }
-        }
     }
 }
 

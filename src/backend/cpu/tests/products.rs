@@ -52,42 +52,80 @@ fn matrices_are_multiplied() {
     }
 }
 
+/// A program over the product and a bias, which stores its last register, and what it computes.
+type Finishing = (Vec<Instr>, fn(f64, f64) -> f64);
+
+/// Programs of which all, the beginning or nothing can be done while sums are in registers.
+fn finishings() -> Vec<Finishing> {
+    let bias = || load(0, &[0, 1]);
+    let add = |a, b| Instr::Binary(Binary::Add, a, b);
+    let relu = |x| Instr::Unary(Unary::Relu, x);
+    vec![
+        (vec![Instr::Product, bias(), add(0, 1), relu(2)], |sum, bias| (sum + bias).max(0.0)),
+        (vec![bias(), Instr::Product, add(0, 1)], |sum, bias| sum + bias),
+        (vec![Instr::Product, relu(0)], |sum, _| sum.max(0.0)),
+        (
+            vec![Instr::Product, bias(), add(0, 1), relu(2), Instr::Float(0.5), Instr::Binary(Binary::Multiply, 3, 4)],
+            |sum, bias| (sum + bias).max(0.0) * 0.5,
+        ),
+        (vec![Instr::Product, bias(), add(0, 1), relu(2), Instr::Binary(Binary::Subtract, 3, 2)], |sum, bias| {
+            (sum + bias).max(0.0) - (sum + bias)
+        }),
+        (vec![Instr::Product, bias(), add(0, 1), add(2, 0)], |sum, bias| sum + bias + sum),
+        (vec![Instr::Product, Instr::Float(0.25), add(0, 1)], |sum, _| sum + 0.25),
+    ]
+}
+
 #[test]
 fn epilogues_see_whole_sums() {
     let mut random = Sequence::new(22, 0, 0);
     // More rows than are finished together, sums of several pieces, columns that are no whole vectors.
-    for [m, n, k] in [[70, 37, 600], [131, 70, 300], [9, 300, 1100], [200, 256, 257], [66, 5, 64]] {
+    for ([m, n, k], programs) in
+        [([70, 37, 600], 7), ([131, 70, 300], 2), ([9, 300, 1100], 1), ([200, 256, 257], 1), ([66, 5, 64], 7)]
+    {
         let (a, b) = (numbers(&mut random, m * k), numbers(&mut random, k * n));
         let bias = numbers(&mut random, n);
         for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
-            let mut case = Case::default();
-            let (a_ref, b_ref, bias_ref) = (case.floats(&a), case.floats(&b), case.floats(&bias));
-            let y = case.result(m * n, DType::F32);
-            let body = Body {
-                instrs: vec![
-                    Instr::Product,
-                    load(0, &[0, 1]),
-                    Instr::Binary(Binary::Add, 0, 1),
-                    Instr::Unary(Unary::Relu, 2),
-                ],
-            };
-            let stores = vec![Store { reg: 3, output: y, access: access(&[n, 1]) }];
-            let epilogue = Epilogue { shape: vec![m, n], inputs: vec![bias_ref], body, stores };
-            let out = Output::Epilogue(Box::new(epilogue));
-            case.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a: a_ref, b: b_ref, out });
             let [a_row, a_column] = if transpose_a { [1, m] } else { [k, 1] };
             let [b_row, b_column] = if transpose_b { [1, k] } else { [n, 1] };
             let product = |row: usize, column: usize, at: usize| {
                 f64::from(a[row * a_row + at * a_column]) * f64::from(b[at * b_row + column * b_column])
             };
-            let expected: Vec<f64> = positions(&[m, n])
-                .iter()
-                .map(|place| {
-                    let sum: f64 = (0..k).map(|at| product(place[0], place[1], at)).sum();
-                    (sum + f64::from(bias[place[1]])).max(0.0)
-                })
-                .collect();
-            case.check_floats(y, &expected, 2e-5);
+            let sum = |place: &Vec<usize>| (0..k).map(|at| product(place[0], place[1], at)).sum::<f64>();
+            let sums: Vec<f64> = positions(&[m, n]).iter().map(sum).collect();
+            for (instrs, finish) in finishings().into_iter().take(programs) {
+                let mut case = Case::default();
+                let (a_ref, b_ref, bias_ref) = (case.floats(&a), case.floats(&b), case.floats(&bias));
+                let y = case.result(m * n, DType::F32);
+                let stores = vec![Store { reg: instrs.len() as Reg - 1, output: y, access: access(&[n, 1]) }];
+                let epilogue = Epilogue { shape: vec![m, n], inputs: vec![bias_ref], body: Body { instrs }, stores };
+                let out = Output::Epilogue(Box::new(epilogue));
+                case.kernel(KernelKind::MatMul { m, n, k, transpose_a, transpose_b, a: a_ref, b: b_ref, out });
+                let expected: Vec<f64> =
+                    sums.iter().enumerate().map(|(at, sum)| finish(*sum, f64::from(bias[at % n]))).collect();
+                case.check_floats(y, &expected, 2e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_none_get_through_relu() {
+    // In whole vectors and in the rest, with lanes along columns and along the sums.
+    for (n, k, transpose_b) in [(27, 3, false), (5, 400, true)] {
+        let mut case = Case::default();
+        let mut a = vec![-1.0; 3 * k];
+        (a[k], a[2 * k]) = (f32::NAN, f32::INFINITY);
+        let (a, b, y) = (case.floats(&a), case.floats(&vec![1.0; k * n]), case.result(3 * n, DType::F32));
+        let body = Body { instrs: vec![Instr::Product, Instr::Unary(Unary::Relu, 0)] };
+        let stores = vec![Store { reg: 1, output: y, access: access(&[n, 1]) }];
+        let out = Output::Epilogue(Box::new(Epilogue { shape: vec![3, n], inputs: Vec::new(), body, stores }));
+        case.kernel(KernelKind::MatMul { m: 3, n, k, transpose_a: false, transpose_b, a, b, out });
+        let expected: Vec<f64> = [0.0, f64::NAN, f64::INFINITY].iter().flat_map(|row| vec![*row; n]).collect();
+        for isa in isas() {
+            let found: Vec<f64> = case.run_with(y, isa).into_iter().map(|bits| f32::from_bits(bits).into()).collect();
+            let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+            assert!(found.iter().zip(&expected).all(same), "{isa}: {found:?}");
         }
     }
 }

@@ -267,17 +267,17 @@ impl Vector for __m256 {
 
     #[inline(always)]
     unsafe fn outer_sums<const ROWS: usize, const N: usize>(
-        a: [*const f32; ROWS],
+        a: *const f32,
+        a_row: usize,
         b: *const f32,
         steps: Steps<'_>,
     ) -> [[Self; N]; ROWS] {
         // SAFETY: as above; a tile of the constants' size is cast to itself.
         unsafe {
             if (ROWS, N) == (registers::ROWS, registers::VECTORS) {
-                let a = std::array::from_fn(|row| a[row]);
-                return std::mem::transmute_copy(&registers::outer_sums(a, b, steps));
+                return std::mem::transmute_copy(&registers::outer_sums(a, a_row, b, steps));
             }
-            outer_sums(a, b, steps)
+            outer_sums(a, a_row, b, steps)
         }
     }
 

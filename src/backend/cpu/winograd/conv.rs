@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::epilogue::Output;
 use super::super::isa::Isa;
 use super::super::memory::{Lent, Region, Workspace};
-use super::super::product::{Finish, Outer, STRIP, Steps, outer};
+use super::super::product::{Finish, Outer, Runs, STRIP, outer};
 use super::super::{Batch, Job};
 use super::{PRODUCTS, Planes, Products, ROWS, Source, Sums, TAPS};
 use crate::ir::ConvGeometry;
@@ -40,8 +40,7 @@ pub struct Conv {
     /// The factors of the products: `[group, strip, product, step, filter of the strip]`.
     factors: Lent,
     /// Where each step of the sums is in a row of a strip, and in the sums of rows.
-    a_steps: Vec<usize>,
-    b_steps: Vec<usize>,
+    steps: Runs,
     zeros: Vec<f32>,
     /// Images, and tiles of each, that are computed together.
     together: usize,
@@ -142,8 +141,9 @@ impl Conv {
             weight_strides,
             reversed,
             factors: workspace.lend(g.groups * filters.div_ceil(STRIP) * PRODUCTS * steps * STRIP),
-            a_steps: (0..steps).map(|step| step * STRIP).collect(),
-            b_steps: (0..channels).flat_map(|channel| (0..taps).map(move |tap| channel * columns + tap)).collect(),
+            steps: Runs::of(
+                &(0..steps).map(|step| [step * STRIP, step / taps * columns + step % taps]).collect::<Vec<_>>(),
+            ),
             zeros: vec![0.0; input[1]],
             together,
             tiles,
@@ -160,7 +160,7 @@ impl Conv {
 
     /// Elements of a product's factors for a strip of filters.
     fn strip_len(&self) -> usize {
-        self.a_steps.len() * STRIP
+        self.steps.len() * STRIP
     }
 
     /// Writes the factors of a strip of filters.
@@ -178,7 +178,7 @@ impl Conv {
         let [of_group, of_filter, of_channel] = self.weight_strides;
         let filters = strip * STRIP..self.filters.min((strip + 1) * STRIP);
         for (at, filter) in filters.enumerate() {
-            for step in 0..self.a_steps.len() {
+            for step in 0..self.steps.len() {
                 let (channel, tap) = (step / self.taps, step % self.taps);
                 let filter = &weight[group * of_group + filter * of_filter + channel * of_channel..];
                 let row = |row: usize| match self.reversed {
@@ -264,7 +264,7 @@ impl Conv {
                             a_row: 1,
                             a_strip: 0,
                             b: sums.add(product * self.channels * self.columns),
-                            steps: Steps::Listed { a: &self.a_steps, b: &self.b_steps },
+                            steps: self.steps.steps(),
                             out: products.add(product * STRIP * self.columns),
                             out_row: self.columns,
                             fragments: None,
