@@ -9,7 +9,7 @@ use super::Job;
 use super::fold;
 use super::isa::Isa;
 use super::memory::Region;
-use super::program::{Program, Space};
+use super::program::{Program, Space, operands_of};
 use super::tile::Frame;
 use crate::ir::DType;
 use crate::plan::{Access, Body, BufferRef, Instr, Kernel, KernelKind, Load, Place, Reducer, Reg, Store, row_axis};
@@ -186,14 +186,16 @@ impl Joined {
 
     /// Whether a register differs from position to position, so that it has a tile.
     fn differs(&self, reg: Reg) -> bool {
-        let mut instr = self.body.instrs[usize::from(reg)].clone();
-        let mut differs = match &instr {
-            Instr::Load(load) => load.access.strides != [0, 0],
-            Instr::Position { .. } => true,
-            _ => false,
-        };
-        instr.for_operands(|operand| differs |= self.differs(*operand));
-        differs
+        let mut differ: Vec<bool> = Vec::new();
+        for instr in &self.body.instrs {
+            let by_itself = match instr {
+                Instr::Load(load) => load.access.strides != [0, 0],
+                Instr::Position { .. } => true,
+                _ => false,
+            };
+            differ.push(by_itself || operands_of(instr).into_iter().any(|operand| differ[operand]));
+        }
+        differ[usize::from(reg)]
     }
 
     /// The register of an instruction, which may be there already.
@@ -210,8 +212,7 @@ impl Joined {
         }) as Reg
     }
 
-    /// The job that does the work of all, if a tile holds the rows.
-    /// `is_read` tells whether kernels beside these read a buffer.
+    /// The job that does the work of all, if a tile holds the rows; `is_read` tells whether kernels beside these read a buffer.
     pub fn compile(
         self,
         bind: &dyn Fn(&BufferRef) -> Region,
