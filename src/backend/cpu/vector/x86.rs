@@ -277,6 +277,9 @@ impl Vector for __m256 {
             if (ROWS, N) == (registers::ROWS, registers::VECTORS) {
                 return std::mem::transmute_copy(&registers::outer_sums(a, a_row, b, steps));
             }
+            if (ROWS, N) == (registers::ROWS, 2) {
+                return std::mem::transmute_copy(&registers::outer_sums_of_two(a, a_row, b, steps));
+            }
             outer_sums(a, a_row, b, steps)
         }
     }
