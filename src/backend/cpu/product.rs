@@ -288,11 +288,15 @@ unsafe fn finish_tile<V: Vector, const ROWS: usize, const N: usize>(
                     len if len < V::LANES => V::load_some(row.add(vector * V::LANES), len),
                     _ => V::load(row.add(vector * V::LANES)),
                 };
-                sums.iter_mut().for_each(|sums| sums[vector] = sums[vector].add_product(V::splat(1.0), added));
+                for sums in sums.iter_mut() {
+                    sums[vector] = sums[vector].add_product(V::splat(1.0), added);
+                }
             }
         }
         if finish.relu {
-            sums.iter_mut().flatten().for_each(|sum| *sum = sum.relu());
+            for sum in sums.iter_mut().flatten() {
+                *sum = sum.relu();
+            }
         }
     }
 }
