@@ -5,10 +5,10 @@ use super::isa::Isa;
 use super::memory::{Region, Words};
 use super::product::Finish;
 use super::program::{Space, operands_of};
-use super::switch::Switch;
+use super::switch::{Switch, without_unused};
 use super::tile::Frame;
 use crate::ir::{Binary, DType, Unary};
-use crate::plan::{self, Body, BufferRef, Instr, Load, Reg, Store};
+use crate::plan::{self, Body, BufferRef, Instr, Load, Store};
 
 /// Work of a part of a late epilogue, in tenths of a nanosecond.
 const PART_COST: usize = 80_000;
@@ -142,26 +142,6 @@ pub fn in_registers(epilogue: &plan::Epilogue, bind: &dyn Fn(&BufferRef) -> Regi
     }
     let (shape, inputs) = (shape.clone(), inputs.clone());
     (beginning, plan::Output::Epilogue(Box::new(plan::Epilogue { shape, inputs, body, stores })))
-}
-
-/// A body without instructions that none of so many registers need, and what these are called then.
-pub fn without_unused(body: &Body, wanted: impl Iterator<Item = Reg> + Clone) -> (Body, Vec<Reg>) {
-    let mut used = vec![false; body.instrs.len()];
-    wanted.clone().for_each(|reg| used[usize::from(reg)] = true);
-    for reg in (0..body.instrs.len()).rev() {
-        if used[reg] {
-            operands_of(&body.instrs[reg]).into_iter().for_each(|operand| used[operand] = true);
-        }
-    }
-    let mut place = vec![0; body.instrs.len()];
-    let mut instrs = Vec::new();
-    for (reg, instr) in body.instrs.iter().enumerate().filter(|(reg, _)| used[*reg]) {
-        let mut instr = instr.clone();
-        instr.for_operands(|operand| *operand = place[usize::from(*operand)]);
-        place[reg] = instrs.len() as Reg;
-        instrs.push(instr);
-    }
-    (Body { instrs }, wanted.map(|reg| place[usize::from(reg)]).collect())
 }
 
 impl Output {

@@ -1,4 +1,5 @@
-//! Loops of products with AVX2 whose sixteen registers are all in use: a compiler moves some of them to memory and back.
+//! Loops of products with AVX2 for tiles of three vectors, whose sixteen registers are all in use: a compiler moves some of
+//! them to memory and back. That for two vectors, which are left behind the last three, is the same with fewer.
 
 use std::arch::asm;
 use std::arch::x86_64::{__m256, _mm256_setzero_ps};

@@ -3,10 +3,9 @@
 //! Updates of states keep the old value once a step has gone wrong: `select(guard, old, new)`. The guard is the same
 //! everywhere, so each of its cases has a program of its own, without selections.
 
-use super::epilogue::without_unused;
 use super::isa::Isa;
 use super::memory::Region;
-use super::program::{Program, Space};
+use super::program::{Program, Space, operands_of};
 use crate::ir::DType;
 use crate::plan::{Body, Instr, Load, Reg, Store};
 
@@ -123,4 +122,24 @@ fn decided(
     let (body, regs) = without_unused(&body, stores.iter().map(|(store, _)| stands[usize::from(store.reg)]));
     let moved = |((store, region), reg): (&(Store, Region), Reg)| (Store { reg, ..store.clone() }, *region);
     (body, stores.iter().zip(regs).map(moved).collect())
+}
+
+/// A body without instructions that none of so many registers need, and what these are called then.
+pub fn without_unused(body: &Body, wanted: impl Iterator<Item = Reg> + Clone) -> (Body, Vec<Reg>) {
+    let mut used = vec![false; body.instrs.len()];
+    wanted.clone().for_each(|reg| used[usize::from(reg)] = true);
+    for reg in (0..body.instrs.len()).rev() {
+        if used[reg] {
+            operands_of(&body.instrs[reg]).into_iter().for_each(|operand| used[operand] = true);
+        }
+    }
+    let mut place = vec![0; body.instrs.len()];
+    let mut instrs = Vec::new();
+    for (reg, instr) in body.instrs.iter().enumerate().filter(|(reg, _)| used[*reg]) {
+        let mut instr = instr.clone();
+        instr.for_operands(|operand| *operand = place[usize::from(*operand)]);
+        place[reg] = instrs.len() as Reg;
+        instrs.push(instr);
+    }
+    (Body { instrs }, wanted.map(|reg| place[usize::from(reg)]).collect())
 }
